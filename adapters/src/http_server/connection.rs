@@ -1,0 +1,263 @@
+//! One connection, from accept to close: counted, ended gently at a drain, and cut at once when it is idle then.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use daymark_core::http_server::ServerStats;
+use http_body::{Body, Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::gate::{self, Access};
+use super::in_process::App;
+
+/// What all connections of a server count together.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    open: AtomicU64,
+    accepted: AtomicU64,
+    begun: AtomicU64,
+    finished: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn stats(&self) -> ServerStats {
+        let mut stats = ServerStats::default();
+        // Finished is read first, so that the difference is never negative.
+        let finished = self.finished();
+        stats.total_requests = self.begun.load(Ordering::Acquire);
+        stats.requests = stats.total_requests - finished;
+        stats.total_connections = self.accepted.load(Ordering::Relaxed);
+        stats.connections = self.open.load(Ordering::Relaxed);
+        stats
+    }
+
+    pub(super) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Acquire)
+    }
+}
+
+/// What the parts of one connection share.
+#[derive(Debug)]
+pub(super) struct Connection {
+    counts: Arc<Counts>,
+    /// Requests of this connection whose answer isn't out yet.
+    active: AtomicU32,
+    /// The kernel took less than it was given, so more is waiting to be sent.
+    write_blocked: AtomicBool,
+    upgraded: AtomicBool,
+    /// Its place among the connections allowed, given back when it closes.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(super) fn new(counts: Arc<Counts>, place: OwnedSemaphorePermit) -> Arc<Self> {
+        counts.accepted.fetch_add(1, Ordering::Relaxed);
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self {
+            counts,
+            active: AtomicU32::new(0),
+            write_blocked: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
+            _place: place,
+        })
+    }
+
+    pub(super) fn request(self: &Arc<Self>) -> RequestGuard {
+        self.begin();
+        RequestGuard(self.clone())
+    }
+
+    /// From now on the connection as a whole counts as one request, until it closes.
+    pub(super) fn upgraded(&self) {
+        if !self.upgraded.swap(true, Ordering::Relaxed) {
+            self.begin();
+        }
+    }
+
+    fn begin(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.counts.begun.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn end(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.counts.finished.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.active.load(Ordering::Relaxed) == 0 && !self.write_blocked.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if *self.upgraded.get_mut() {
+            self.end();
+        }
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request is in flight as long as this exists.
+#[derive(Debug)]
+pub(super) struct RequestGuard(Arc<Connection>);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Serves one connection until it closes, or until a drain finds nothing left to do on it.
+pub(super) async fn serve<S: App>(
+    stream: std::net::TcpStream,
+    connection: Arc<Connection>,
+    app: S,
+    access: Arc<Access>,
+    header_timeout: Duration,
+    mut draining: watch::Receiver<bool>,
+) {
+    let Ok(stream) = TcpStream::from_std(stream) else {
+        return;
+    };
+    // Else a small frame waits for the last one's acknowledgement, up to 40 ms (tcp(7)). Not worth losing a connection.
+    let _ = stream.set_nodelay(true);
+    let port = stream.local_addr().map_or(0, |addr| addr.port());
+
+    let io = TokioIo::new(Tracked {
+        stream,
+        connection: connection.clone(),
+    });
+    let shared = connection.clone();
+    let service = service_fn(move |request| {
+        let answer = gate::answer(app.clone(), access.clone(), port, shared.clone(), request);
+        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+    });
+    let mut http = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .serve_connection(io, service)
+            .with_upgrades()
+    );
+    // The connection comes first, so that a request which has arrived counts as accepted.
+    tokio::select! {
+        biased;
+        _ = &mut http => return,
+        _ = draining.wait_for(|draining| *draining) => {}
+    }
+    http.as_mut().graceful_shutdown();
+    std::future::poll_fn(|cx| match http.as_mut().poll(cx) {
+        Poll::Pending if !connection.is_idle() => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// A stream that knows whether the kernel has taken all it was given, and that keeps its [`Connection`] counted.
+struct Tracked {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl Tracked {
+    fn note(&self, written: &Poll<io::Result<usize>>, offered: usize) {
+        let blocked = match written {
+            Poll::Pending => true,
+            Poll::Ready(Ok(taken)) => *taken < offered,
+            Poll::Ready(Err(_)) => false,
+        };
+        self.connection
+            .write_blocked
+            .store(blocked, Ordering::Relaxed);
+    }
+}
+
+impl AsyncRead for Tracked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tracked {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(&written, buf.len());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(&written, bufs.iter().map(|b| b.len()).sum());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// An app's body, whose request is in flight until the last frame was taken.
+pub(super) struct Counted<B> {
+    body: Pin<Box<B>>,
+    _guard: RequestGuard,
+}
+
+impl<B> Counted<B> {
+    pub(super) fn new(body: B, guard: RequestGuard) -> Self {
+        Self {
+            body: Box::pin(body),
+            _guard: guard,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Counted<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.body.as_mut().poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,426 @@
+//! Serves any tower service with hyper, on threads of its own, and ends in bounded time whatever the service does.
+//!
+//! Two runtimes are at work. The accept loop lives on the runtime that [`start`](HttpServer::start) is called on, so that
+//! it can always be ended; connections and handlers live on `daymark-http` threads. A handler that blocks all of those holds
+//! up its own kind, and neither the accept loop nor a stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use daymark_core::http_server::{DrainReport, HttpServer, RunningServer, ServeError, ServerStats};
+use daymark_core::port_picker::Listener as _;
+use daymark_core::record::Endpoint;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::TcpSocket;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+use tower::Service;
+
+use super::connection::{self, Connection, Counts};
+use super::gate::Access;
+use super::incoming::{Gravity, Incoming as Queue, gravity};
+use crate::port_picker::BoundListener;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can be served: any cloneable tower service over HTTP requests, an axum `Router` for one.
+pub trait App:
+    Service<
+        Request<Incoming>,
+        Response = Response<<Self as App>::Body>,
+        Error = <Self as App>::Failure,
+        Future = <Self as App>::Answer,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The service's response body.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+    /// The service's error. It is answered with status 500.
+    type Failure: Send;
+    /// The service's future.
+    type Answer: Future<Output = Result<Response<<Self as App>::Body>, <Self as App>::Failure>>
+        + Send;
+}
+
+impl<S, B> App for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Send, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+    type Failure = S::Error;
+    type Answer = S::Future;
+}
+
+/// What an app may know of the server that it is made for.
+#[derive(Clone, Debug)]
+pub struct AppContext {
+    endpoint: Endpoint,
+    stop: StopSignal,
+}
+
+impl AppContext {
+    /// The address that is bound already.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.endpoint.addr()
+    }
+
+    /// The address as `http://127.0.0.1:PORT/`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.endpoint.url()
+    }
+
+    /// Tells when the server begins to stop: the time for endless streams to end.
+    #[must_use]
+    pub fn stop_signal(&self) -> StopSignal {
+        self.stop.clone()
+    }
+}
+
+/// Tells when a server begins to stop.
+#[derive(Clone, Debug)]
+pub struct StopSignal(watch::Receiver<bool>);
+
+impl StopSignal {
+    /// Waits for the stop to begin.
+    pub async fn requested(&mut self) {
+        // A server that is gone has stopped.
+        let _ = self.0.wait_for(|draining| *draining).await;
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+}
+
+/// How to serve.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpConfig {
+    /// How long a client may take to send a request's head, and to stay silent between requests.
+    pub header_timeout: Duration,
+    /// How many connections at a time. More wait in the kernel's queue.
+    pub max_connections: u32,
+    /// How many `daymark-http` threads; as many as there are processors where 0.
+    pub threads: usize,
+    /// Who may ask.
+    pub access: Access,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            max_connections: 10_000,
+            threads: 0,
+            access: Access::default(),
+        }
+    }
+}
+
+/// How long to wait for threads at the end: enough for tasks to be dropped, nothing that a stop would notice.
+const THREADS_END: Duration = Duration::from_millis(200);
+
+/// How long to leave the accept queue alone when the process is out of descriptors or memory.
+const OUT_OF_RESOURCES: Duration = Duration::from_millis(50);
+
+/// Serves what `make` makes, once.
+pub struct InProcess<F> {
+    make: Mutex<Option<F>>,
+    config: HttpConfig,
+}
+
+impl<F> InProcess<F> {
+    /// A server for the app that `make` returns. It is called when the port is bound, on the control thread.
+    pub fn new(make: F, config: HttpConfig) -> Self {
+        Self {
+            make: Mutex::new(Some(make)),
+            config,
+        }
+    }
+}
+
+#[async_trait]
+impl<F, S> HttpServer for InProcess<F>
+where
+    F: FnOnce(AppContext) -> S + Send + 'static,
+    S: App,
+{
+    type Listener = BoundListener;
+
+    async fn start(
+        &self,
+        listener: Arc<BoundListener>,
+    ) -> Result<Arc<dyn RunningServer>, ServeError> {
+        let failed = |what: &str, source| ServeError::Start {
+            what: what.to_owned(),
+            source: Arc::new(source),
+        };
+        let make = lock(&self.make).take().ok_or_else(|| {
+            failed(
+                "its app was used before",
+                io::ErrorKind::InvalidInput.into(),
+            )
+        })?;
+        let mut threads = Builder::new_multi_thread();
+        if self.config.threads > 0 {
+            threads.worker_threads(self.config.threads);
+        }
+        let runtime = threads
+            .thread_name("daymark-http")
+            .enable_all()
+            .build()
+            .map_err(|e| failed("no threads", e))?;
+
+        let endpoint = listener.endpoint();
+        let (stop, draining) = watch::channel(false);
+        let context = AppContext {
+            endpoint,
+            stop: StopSignal(draining.clone()),
+        };
+        let app = {
+            // Apps may spawn tasks while they are made.
+            let _on_http_threads = runtime.enter();
+            make(context)
+        };
+        let places = Arc::new(Semaphore::new(self.config.max_connections as usize));
+        let counts = Arc::new(Counts::default());
+        let (over, accept_over) = watch::channel(None);
+        let (probes, probe) = watch::channel(None);
+        let accepting = Accepting {
+            listener,
+            http: runtime.handle().clone(),
+            app,
+            access: Arc::new(self.config.access.clone()),
+            header_timeout: self.config.header_timeout,
+            counts: counts.clone(),
+            places: places.clone(),
+            draining,
+            probe,
+        };
+        let accept_loop = tokio::spawn(async move {
+            let result = accepting.run().await;
+            over.send_replace(Some(result.map_err(|e| e.to_string())));
+        });
+        Ok(Arc::new(Running {
+            endpoint,
+            stop,
+            counts,
+            places,
+            all_places: self.config.max_connections,
+            probes,
+            accept_over,
+            accept_loop,
+            runtime: Mutex::new(Some(runtime)),
+            finished_before: OnceLock::new(),
+            report: OnceLock::new(),
+        }))
+    }
+}
+
+/// Somebody who waits to see a connection from this address accepted.
+type Probe = (SocketAddr, Arc<Mutex<Option<oneshot::Sender<()>>>>);
+
+/// The accept loop and what it needs.
+struct Accepting<S> {
+    listener: Arc<BoundListener>,
+    http: Handle,
+    app: S,
+    access: Arc<Access>,
+    header_timeout: Duration,
+    counts: Arc<Counts>,
+    places: Arc<Semaphore>,
+    draining: watch::Receiver<bool>,
+    probe: watch::Receiver<Option<Probe>>,
+}
+
+impl<S: App> Accepting<S> {
+    /// Accepts until a drain begins; an error is the end of the listener.
+    async fn run(mut self) -> io::Result<()> {
+        let queue = Queue::of(self.listener.clone())?;
+        let mut draining = self.draining.clone();
+        loop {
+            let place = tokio::select! {
+                biased;
+                _ = draining.wait_for(|draining| *draining) => break,
+                place = self.places.clone().acquire_owned() => place.map_err(io::Error::other)?,
+            };
+            let accepted = tokio::select! {
+                biased;
+                _ = draining.wait_for(|draining| *draining) => break,
+                accepted = queue.next() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) if self.is_probe(peer) => drop(stream),
+                Ok((stream, _)) => self.serve(stream, place),
+                Err(error) => match gravity(&error) {
+                    Gravity::OneConnection => {}
+                    Gravity::Resources => tokio::time::sleep(OUT_OF_RESOURCES).await,
+                    Gravity::Listener => return Err(error),
+                },
+            }
+        }
+        // What the kernel has accepted already is accepted.
+        while let Ok(place) = self.places.clone().try_acquire_owned()
+            && let Ok((stream, _)) = queue.next_now()
+        {
+            self.serve(stream, place);
+        }
+        Ok(())
+    }
+
+    fn serve(&self, stream: std::net::TcpStream, place: tokio::sync::OwnedSemaphorePermit) {
+        self.http.spawn(connection::serve(
+            stream,
+            Connection::new(self.counts.clone(), place),
+            self.app.clone(),
+            self.access.clone(),
+            self.header_timeout,
+            self.draining.clone(),
+        ));
+    }
+
+    /// Whether a connection is the server's own knock at the door. If so, the handlers' threads answer it.
+    fn is_probe(&mut self, peer: SocketAddr) -> bool {
+        let answer = match &*self.probe.borrow_and_update() {
+            Some((expected, answer)) if *expected == peer => lock(answer).take(),
+            _ => None,
+        };
+        match answer {
+            Some(answer) => {
+                self.http.spawn(async move { answer.send(()) });
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A server at work.
+struct Running {
+    endpoint: Endpoint,
+    stop: watch::Sender<bool>,
+    counts: Arc<Counts>,
+    places: Arc<Semaphore>,
+    all_places: u32,
+    probes: watch::Sender<Option<Probe>>,
+    /// How accepting ended, once it has.
+    accept_over: watch::Receiver<Option<Result<(), String>>>,
+    accept_loop: JoinHandle<()>,
+    runtime: Mutex<Option<Runtime>>,
+    /// How many requests were finished when the drain began.
+    finished_before: OnceLock<u64>,
+    report: OnceLock<DrainReport>,
+}
+
+impl Running {
+    fn begin_drain(&self) {
+        self.finished_before.get_or_init(|| self.counts.finished());
+        self.stop.send_replace(true);
+    }
+
+    /// Fixes the report, then ends the threads.
+    async fn end(&self) -> DrainReport {
+        let report = *self.report.get_or_init(|| {
+            let now = self.counts.stats();
+            let before = self.finished_before.get().copied().unwrap_or_default();
+            DrainReport {
+                drained: now.total_requests - now.requests - before,
+                aborted: now.requests,
+            }
+        });
+        let runtime = lock(&self.runtime).take();
+        if let Some(runtime) = runtime {
+            // A handler that blocks its thread keeps that one for itself; nobody waits for it.
+            let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(THREADS_END));
+            let _ = ended.await;
+        }
+        report
+    }
+
+    /// Connects to the own address, and waits until the own accept loop has seen just this connection.
+    async fn knock(&self) -> io::Result<()> {
+        let target = self.endpoint.addr();
+        let socket = match target {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind(SocketAddr::new(target.ip(), 0))?;
+        let (answer, answered) = oneshot::channel();
+        let probe = (socket.local_addr()?, Arc::new(Mutex::new(Some(answer))));
+        self.probes.send_replace(Some(probe));
+        let _connection = socket.connect(target).await?;
+        let answered = answered.await;
+        self.probes.send_replace(None);
+        answered.map_err(|_| io::Error::other("the server ended"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.accept_loop.abort();
+        if let Some(runtime) = lock(&self.runtime).take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[async_trait]
+impl RunningServer for Running {
+    async fn ready(&self) -> Result<(), ServeError> {
+        self.knock().await.map_err(|error| ServeError::NotReady {
+            reason: format!("connecting to {}: {error}", self.endpoint.addr()),
+        })
+    }
+
+    async fn drain(&self) -> DrainReport {
+        self.begin_drain();
+        // What the kernel had accepted is handed over before accepting ends. Then all places are free when all is done.
+        let _ = self.accept_over.clone().wait_for(Option::is_some).await;
+        if let Ok(all) = self.places.acquire_many(self.all_places).await {
+            all.forget();
+        }
+        self.end().await
+    }
+
+    async fn abort(&self) -> DrainReport {
+        self.begin_drain();
+        self.accept_loop.abort();
+        self.end().await
+    }
+
+    async fn ended(&self) -> String {
+        let mut over = self.accept_over.clone();
+        let failed = over.wait_for(|over| matches!(over, Some(Err(_)))).await;
+        let reason = failed.ok().and_then(|over| over.clone()?.err());
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn stats(&self) -> ServerStats {
+        self.counts.stats()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

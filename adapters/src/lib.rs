@@ -1,0 +1,67 @@
+//! Daymark's adapters: for every trait of the core a real implementation and one in memory.
+//!
+//! One folder per trait. Folders don't import each other, save for the listener type that a port picker hands to a
+//! server; only an application names them together.
+
+pub mod identity;
+pub mod record_json;
+
+/// Ports: always as sockets that are bound.
+pub mod port_picker {
+    mod holder;
+    mod inherited;
+    mod listener;
+    mod loopback;
+    mod memory;
+
+    pub use inherited::Inherited;
+    pub use listener::BoundListener;
+    pub use loopback::Loopback;
+    pub use memory::{MemoryListener, MemoryPorts};
+}
+
+/// Servers.
+pub mod http_server {
+    mod connection;
+    mod gate;
+    mod in_process;
+    mod incoming;
+    mod memory;
+
+    pub use gate::{Access, HostPolicy};
+    pub use in_process::{App, AppContext, HttpConfig, InProcess, StopSignal};
+    pub use memory::{MemoryHttp, MemoryServer};
+}
+
+/// Ownership and records.
+pub mod state_store {
+    mod atomic_file;
+    mod dir_watch;
+    mod file;
+    mod hint;
+    mod lease;
+    mod look;
+    mod memory;
+    #[cfg_attr(unix, path = "state_dir_unix.rs")]
+    #[cfg_attr(not(unix), path = "state_dir_portable.rs")]
+    mod state_dir;
+
+    pub use dir_watch::DirWatch;
+    pub use file::FileStore;
+    pub use look::Look;
+    pub use memory::MemoryStore;
+
+    /// The record's file name.
+    pub const RECORD: &str = "server.json";
+    /// The ownership's file name.
+    pub const LOCK: &str = "server.lock";
+}
+
+/// Time.
+pub mod clock {
+    mod manual;
+    mod system;
+
+    pub use manual::ManualClock;
+    pub use system::SystemClock;
+}

@@ -1,0 +1,62 @@
+//! A socket that the process which started this one has bound already.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use daymark_core::port_picker::{Listener as _, PickError, Picked, PortPicker, PortPreference};
+use listenfd::ListenFd;
+use socket2::SockRef;
+
+use super::listener::BoundListener;
+
+/// Hands out the first socket of `LISTEN_FDS` (sd_listen_fds(3)), once.
+#[derive(Debug)]
+pub struct Inherited(Mutex<Option<io::Result<TcpListener>>>);
+
+impl Inherited {
+    /// Takes the socket from the environment; none where no sockets were passed to this very process. The variables are
+    /// removed, so that children don't take them for theirs. Call it early, while the process has one thread.
+    #[must_use]
+    pub fn from_env() -> Option<Self> {
+        let socket = ListenFd::from_env().take_tcp_listener(0).transpose()?;
+        Some(Self(Mutex::new(Some(socket))))
+    }
+}
+
+#[async_trait]
+impl PortPicker for Inherited {
+    type Listener = BoundListener;
+
+    async fn pick(&self, preference: PortPreference) -> Result<Picked<BoundListener>, PickError> {
+        let unfit = |reason: String| PickError::Inherited { reason };
+        let socket = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .ok_or_else(|| unfit("it was used before".to_owned()))?
+            .map_err(|e| unfit(e.to_string()))?;
+        // Asked of the system, not believed: a bound socket that doesn't listen would refuse every client.
+        let listens = SockRef::from(&socket).is_listener();
+        if !listens.map_err(|e| unfit(e.to_string()))? {
+            return Err(unfit("it does not listen".to_owned()));
+        }
+        let listener = BoundListener::adopt(socket).map_err(|e| unfit(e.to_string()))?;
+        let port = listener.endpoint().port();
+        match preference {
+            PortPreference::Exact(wanted) if wanted != port => {
+                Err(unfit(format!("it is bound to port {port}, not {wanted}")))
+            }
+            PortPreference::Prefer(wanted) if wanted != port => Ok(Picked {
+                listener,
+                moved_from: Some(wanted),
+            }),
+            _ => Ok(Picked {
+                listener,
+                moved_from: None,
+            }),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The listening socket that real pickers hand out and real servers serve on.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use daymark_core::port_picker::Listener;
+use daymark_core::record::Endpoint;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How many connections the kernel queues before anybody accepts. std asks for 128, and an overflow costs a client a
+/// second. The kernel caps it at `net.core.somaxconn` (listen(2)).
+const BACKLOG: i32 = 4096;
+
+/// A non-blocking TCP socket, bound to a loopback address and listening.
+#[derive(Debug)]
+pub struct BoundListener {
+    socket: TcpListener,
+    endpoint: Endpoint,
+}
+
+impl BoundListener {
+    /// Binds `addr` and listens. Connections are queued from now on.
+    pub(super) fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // On Windows this would let others steal the port.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Self::adopt(socket.into())
+    }
+
+    /// Takes over a socket that somebody else bound.
+    pub(super) fn adopt(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let endpoint = Endpoint::try_from(socket.local_addr()?).map_err(io::Error::other)?;
+        Ok(Self { socket, endpoint })
+    }
+
+    /// Accepts one queued connection, or fails with `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// As accept(2).
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.socket.accept()
+    }
+
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    ///
+    /// As dup(2).
+    #[cfg(not(unix))]
+    pub fn duplicate(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+}
+
+impl Listener for BoundListener {
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    fn highest_descriptor(&self) -> Option<i32> {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsRawFd as _;
+            Some(self.socket.as_raw_fd())
+        }
+        #[cfg(not(unix))]
+        None
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for BoundListener {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.socket.as_raw_fd()
+    }
+}

@@ -1,0 +1,55 @@
+//! Being woken when a directory changes, without looking all the time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+
+/// Watches one directory, by the system's own means (inotify(7), FSEvents, ReadDirectoryChangesW).
+///
+/// The directory is watched, not a file in it: a watch on a file ends when another one is renamed over it.
+#[derive(Debug)]
+pub struct DirWatch {
+    _watcher: RecommendedWatcher,
+    woken: Arc<Notify>,
+}
+
+impl DirWatch {
+    /// Watches `dir`, from now on.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such directory, or the system has no watch left.
+    pub fn on(dir: &Path) -> notify::Result<Self> {
+        let woken = Arc::new(Notify::new());
+        let waker = woken.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // That somebody reads is no change, and readers would wake themselves.
+            if !event.is_ok_and(|event| is_mere_reading(event.kind)) {
+                waker.notify_one();
+            }
+        })?;
+        watcher.watch(dir, RecursiveMode::NonRecursive)?;
+        Ok(Self {
+            _watcher: watcher,
+            woken,
+        })
+    }
+
+    /// Waits until something has changed since the last call, or since the watch began. It may wake for nothing. One
+    /// waiter at a time.
+    pub async fn changed(&self) {
+        self.woken.notified().await;
+    }
+}
+
+/// A writer's close is more: with it go locks.
+const fn is_mere_reading(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+        EventKind::Access(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,400 @@
+//! Ownership of a state directory, and the record that is published under it.
+//!
+//! Two locks, two meanings. The lock on `server.lock` says who may publish; the lock on the record's own inode says that
+//! its writer is alive. They are kept apart, so that the second can be given up in no time while a call to the disk hangs,
+//! and the first is given up only when no call is out any more: [`Shared`] is dropped with the last of them.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use daymark_core::presence::{LockSeen, Observation, Phase};
+use daymark_core::record::{InstanceId, ServerRecord};
+use daymark_core::state_store::{
+    AcquireError, Custody, Lease, PublishError, Recovered, WithdrawError,
+};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::dir_watch::DirWatch;
+use super::file::{blocking, owner_of, take_ownership};
+use super::hint::Hint;
+use super::look;
+use super::state_dir::{Stamp, StateDir};
+use super::{LOCK, RECORD, atomic_file};
+use crate::record_json;
+
+/// The lock file, locked, in its directory. Dropped, it is unlocked, except in a forked child: that has copies of the
+/// descriptors, and would unlock its parent's.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    pub(super) dir: StateDir,
+    lock: File,
+    pid: u32,
+}
+
+impl Ownership {
+    pub(super) fn new(dir: StateDir, lock: File) -> Self {
+        let pid = std::process::id();
+        Self { dir, lock, pid }
+    }
+
+    /// Whether the path still leads to this directory, and in it to this lock file.
+    pub(super) fn is_current(&self) -> bool {
+        self.dir.leads_to(LOCK, &self.lock) && self.dir.is_current()
+    }
+
+    fn give_back(self) -> io::Result<()> {
+        self.lock.unlock()
+    }
+}
+
+impl Drop for Ownership {
+    fn drop(&mut self) {
+        if std::process::id() == self.pid {
+            // Unlocked already, or there is nobody left to tell.
+            let _ = self.lock.unlock();
+        }
+    }
+}
+
+/// The lease on a state directory.
+#[derive(Debug)]
+pub(super) struct FileLease {
+    shared: Arc<Shared>,
+    watch: AsyncMutex<Option<DirWatch>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The process that took the lease. A forked child has copies of its descriptors, and must not unlock them.
+    pid: u32,
+    instance: InstanceId,
+    temporary: String,
+    /// None once it was given back.
+    ownership: Mutex<Option<Ownership>>,
+    proof: Mutex<Proof>,
+}
+
+/// What vouches for the record. Its mutex is never held across a call that the disk could hold up.
+#[derive(Debug, Default)]
+struct Proof {
+    /// Nothing vouches for anything any more.
+    ended: bool,
+    /// The files that are locked: the published record, and one that is about to be.
+    held: Vec<Arc<File>>,
+    /// What the path to the record looked like when it was published.
+    published: Option<Stamp>,
+}
+
+impl Proof {
+    fn end(&mut self) {
+        self.ended = true;
+        self.held.iter().for_each(|file| StateDir::drop_proof(file));
+    }
+}
+
+impl FileLease {
+    pub(super) fn new(ownership: Ownership, instance: InstanceId) -> Self {
+        let shared = Shared {
+            pid: std::process::id(),
+            instance,
+            temporary: format!(".{RECORD}.{instance}.tmp"),
+            ownership: Mutex::new(Some(ownership)),
+            proof: Mutex::new(Proof::default()),
+        };
+        Self {
+            shared: Arc::new(shared),
+            watch: AsyncMutex::new(None),
+        }
+    }
+
+    async fn with<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> T {
+        let shared = self.shared.clone();
+        blocking(move || work(&shared)).await
+    }
+}
+
+#[async_trait]
+impl Lease for FileLease {
+    async fn recover(&self) -> Result<Recovered, AcquireError> {
+        self.with(Shared::recover).await
+    }
+
+    async fn publish(&self, record: &ServerRecord, above: Option<i32>) -> Result<(), PublishError> {
+        let record = record.clone();
+        self.with(move |shared| shared.publish(&record, above))
+            .await
+    }
+
+    async fn withdraw(&self) -> Result<(), WithdrawError> {
+        self.with(Shared::withdraw).await
+    }
+
+    fn disown(&self) {
+        self.shared.disown();
+    }
+
+    async fn changed(&self) {
+        let mut watch = self.watch.lock().await;
+        if watch.is_none() {
+            *watch = self
+                .with(|shared| {
+                    let path = shared.ownership().as_ref().map(|o| o.dir.path().to_owned());
+                    path.and_then(|path| DirWatch::on(&path).ok())
+                })
+                .await;
+        }
+        match &*watch {
+            Some(watch) => watch.changed().await,
+            // The clock wakes whoever waits, now and then.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn inspect(&self) -> Custody {
+        self.with(Shared::inspect).await
+    }
+
+    async fn reclaim(&self) -> Result<(), AcquireError> {
+        // What is watched may not be there any more.
+        *self.watch.lock().await = None;
+        self.with(Shared::reclaim).await
+    }
+
+    async fn release(&self) -> Result<(), WithdrawError> {
+        self.with(Shared::release).await
+    }
+}
+
+impl Drop for FileLease {
+    fn drop(&mut self) {
+        self.shared.disown();
+    }
+}
+
+impl Shared {
+    fn ownership(&self) -> MutexGuard<'_, Option<Ownership>> {
+        self.ownership
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn proof(&self) -> MutexGuard<'_, Proof> {
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave_word(&self, ownership: &Ownership, phase: Phase, port: Option<std::num::NonZeroU16>) {
+        let port = port.or_else(|| Hint::read(&ownership.lock)?.port);
+        Hint {
+            pid: self.pid,
+            instance: Some(self.instance),
+            phase,
+            port,
+        }
+        .write(&ownership.lock);
+    }
+
+    fn recover(&self) -> Result<Recovered, AcquireError> {
+        let guard = self.ownership();
+        let Some(ownership) = &*guard else {
+            return Err(AcquireError::Busy(None));
+        };
+        let dir = &ownership.dir;
+        let mut recovered = Recovered::default();
+        match look::see(dir).0 {
+            // Its owner lives, though somebody removed the lock file under it.
+            Observation::Record(record, LockSeen::Held) => {
+                return Err(AcquireError::AlreadyRunning(record));
+            }
+            Observation::Record(record, _) => {
+                recovered.last_port = Some(record.endpoint.port());
+                recovered.record = Some(record);
+            }
+            _ => {}
+        }
+        let last_port = Hint::read(&ownership.lock).and_then(|hint| hint.port);
+        recovered.last_port = last_port.or(recovered.last_port);
+        self.leave_word(ownership, Phase::Starting, recovered.last_port);
+
+        recovered.removed = clear(dir)?;
+        Ok(recovered)
+    }
+
+    fn publish(&self, record: &ServerRecord, above: Option<i32>) -> Result<(), PublishError> {
+        let guard = self.ownership();
+        let Some(ownership) = &*guard else {
+            return Err(PublishError::Withdrawn);
+        };
+        let dir = &ownership.dir;
+        let failed = |(action, source)| PublishError::Io {
+            action,
+            path: dir.path().join(&self.temporary),
+            source: Arc::new(source),
+        };
+        let hold = |file| {
+            let mut proof = self.proof();
+            proof.held.push(file);
+            if proof.ended {
+                proof.end();
+            }
+        };
+        let line = record_json::write(record);
+        let placed = atomic_file::prepare(dir, &self.temporary, &line, above, hold)
+            .map_err(failed)
+            .and_then(|prepared| match self.proof().ended {
+                true => Err(PublishError::Withdrawn),
+                false => prepared.put_in_place().map_err(failed),
+            });
+        if let Err(error) = placed {
+            self.forget_attempt(dir);
+            return Err(error);
+        }
+        let published = dir.stamp(RECORD);
+        let mut proof = self.proof();
+        if proof.ended {
+            // Disowned while it was being renamed: it landed, and nothing vouches for it.
+            drop(proof);
+            let _ = self.remove_own_record(dir);
+            return Err(PublishError::Withdrawn);
+        }
+        proof.published = published;
+        let newest = proof.held.pop();
+        proof
+            .held
+            .iter()
+            .for_each(|file| StateDir::drop_proof(file));
+        proof.held = newest.into_iter().collect();
+        drop(proof);
+        self.leave_word(ownership, Phase::Serving, Some(record.endpoint.port()));
+        Ok(())
+    }
+
+    /// Ends the proof of a record that didn't get into place, and only of that one.
+    fn forget_attempt(&self, dir: &StateDir) {
+        let mut proof = self.proof();
+        let (kept, dropped) = std::mem::take(&mut proof.held)
+            .into_iter()
+            .partition(|file| dir.leads_to(RECORD, file));
+        proof.held = kept;
+        let dropped: Vec<Arc<File>> = dropped;
+        dropped.iter().for_each(|file| StateDir::drop_proof(file));
+    }
+
+    fn disown(&self) {
+        if std::process::id() == self.pid {
+            self.proof().end();
+        }
+    }
+
+    fn withdraw(&self) -> Result<(), WithdrawError> {
+        self.disown();
+        let guard = self.ownership();
+        let Some(ownership) = &*guard else {
+            return Ok(());
+        };
+        if self.proof().published.is_some() && ownership.is_current() {
+            self.leave_word(ownership, Phase::Stopping, None);
+        }
+        self.remove_own_record(&ownership.dir)
+            .map_err(|source| WithdrawError {
+                action: "remove",
+                path: ownership.dir.path().join(RECORD),
+                source: Arc::new(source),
+            })
+    }
+
+    /// Removes the record if it is one that this lease has put there.
+    fn remove_own_record(&self, dir: &StateDir) -> io::Result<()> {
+        let ours = {
+            let proof = self.proof();
+            proof.held.iter().any(|file| dir.leads_to(RECORD, file))
+        };
+        if ours {
+            dir.remove(RECORD)?;
+        }
+        Ok(())
+    }
+
+    fn inspect(&self) -> Custody {
+        let guard = self.ownership();
+        match &*guard {
+            Some(ownership) if ownership.is_current() => {
+                let published = self.proof().published;
+                match published.is_some() && ownership.dir.stamp(RECORD) == published {
+                    true => Custody::Intact,
+                    false => Custody::RecordLost,
+                }
+            }
+            _ => Custody::OwnershipLost,
+        }
+    }
+
+    fn reclaim(&self) -> Result<(), AcquireError> {
+        let mut guard = self.ownership();
+        let Some(path) = guard.as_ref().map(|o| o.dir.path().to_owned()) else {
+            return Err(AcquireError::Busy(None));
+        };
+        let ownership = take_ownership(&path)?;
+        let still_ours = {
+            let proof = self.proof();
+            proof
+                .held
+                .iter()
+                .any(|file| ownership.dir.leads_to(RECORD, file))
+        };
+        if !still_ours && let Some(owner) = owner_of(&ownership.dir) {
+            return Err(owner);
+        }
+        if let Some(lost) = guard.replace(ownership) {
+            // Nobody can get at it any more, or it was the same file all along.
+            drop(lost.give_back());
+        }
+        Ok(())
+    }
+
+    fn release(&self) -> Result<(), WithdrawError> {
+        let Some(ownership) = self.ownership().take() else {
+            return Ok(());
+        };
+        let path = ownership.dir.path().join(LOCK);
+        ownership.give_back().map_err(|source| WithdrawError {
+            action: "unlock",
+            path,
+            source: Arc::new(source),
+        })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::process::id() == self.pid {
+            let _ = self.withdraw();
+            let _ = self.release();
+        }
+    }
+}
+
+/// Removes the record, and what writers left that didn't get to the end; says how many files that were.
+pub(super) fn clear(dir: &StateDir) -> Result<usize, AcquireError> {
+    let failed = |action, path: &Path, source| AcquireError::Io {
+        action,
+        path: path.to_owned(),
+        source: Arc::new(source),
+    };
+    let mut removed = 0;
+    for name in dir.names().map_err(|e| failed("list", dir.path(), e))? {
+        let Some(name) = name.to_str().filter(|name| is_record_or_leftover(name)) else {
+            continue;
+        };
+        let gone = dir.remove(name);
+        removed += usize::from(gone.map_err(|e| failed("remove", &dir.path().join(name), e))?);
+    }
+    Ok(removed)
+}
+
+fn is_record_or_leftover(name: &str) -> bool {
+    let temporary = || name.strip_prefix(".server.json.")?.strip_suffix(".tmp");
+    name == RECORD || temporary().is_some()
+}

@@ -1,0 +1,176 @@
+//! One look at a state directory: what a reader sees, and the descriptor it saw it through.
+//!
+//! Looking changes nothing and waits for nobody. The descriptor stays, because the second look of a sandwich must be at the
+//! very same record: a pid or an inode number alone is soon used again.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use daymark_core::presence::{LockSeen, Observation, Phase};
+use daymark_core::record::ServerRecord;
+
+use super::hint::Hint;
+use super::state_dir::{self, StateDir};
+use super::{LOCK, RECORD};
+use crate::record_json;
+
+/// No record is larger.
+const LARGEST: usize = 16 * 1024;
+
+/// How often a record may be replaced under a reader before it gives up.
+const TRIES: usize = 16;
+
+/// What was seen, and through what.
+#[derive(Debug)]
+pub struct Look {
+    observation: Observation,
+    seen: Option<(StateDir, File)>,
+}
+
+impl Look {
+    /// Looks at the state directory `path`.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        let without = |observation| Self {
+            observation,
+            seen: None,
+        };
+        match StateDir::open(path) {
+            Ok(Some(dir)) => {
+                let (observation, file) = see(&dir);
+                Self {
+                    observation,
+                    seen: file.map(|file| (dir, file)),
+                }
+            }
+            Ok(None) => without(Observation::NoRecord(None)),
+            Err(error)
+                if state_dir::means_symlink(&error)
+                    || error.kind() == io::ErrorKind::NotADirectory =>
+            {
+                without(Observation::Refused(
+                    "the state directory is not a directory".to_owned(),
+                ))
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                without(Observation::Refused(
+                    "the state directory may not be entered by this user".to_owned(),
+                ))
+            }
+            Err(error) => without(Observation::Unknown(format!(
+                "cannot open {}: {error}",
+                path.display()
+            ))),
+        }
+    }
+
+    /// What was seen.
+    #[must_use]
+    pub const fn observation(&self) -> &Observation {
+        &self.observation
+    }
+
+    /// The record that was seen.
+    #[must_use]
+    pub const fn record(&self) -> Option<&ServerRecord> {
+        match &self.observation {
+            Observation::Record(record, _) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The second look: whether the record's writer still vouches for it, and it is still the one that is published.
+    #[must_use]
+    pub fn still_holds(&self) -> bool {
+        self.seen.as_ref().is_some_and(|(dir, file)| {
+            dir.proof_is_held(file).unwrap_or(false) && dir.leads_to(RECORD, file)
+        })
+    }
+
+    /// Blocks until the record's writer doesn't vouch for it any more: withdrawn, replaced, or dead. No time limit.
+    ///
+    /// # Errors
+    ///
+    /// When there was no record, or its lock can't be waited for.
+    pub fn wait_for_end(&self) -> io::Result<()> {
+        let (dir, file) = self.seen.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        dir.wait_for_proof_to_end(file)
+    }
+}
+
+/// Looks at an open state directory: what is seen, and the file it was seen in.
+pub(super) fn see(dir: &StateDir) -> (Observation, Option<File>) {
+    for _ in 0..TRIES {
+        let file = match dir.open_to_read(RECORD) {
+            Ok(file) => file,
+            Err(error) => return (unopened(dir, &error), None),
+        };
+        let record = match read_record(&file) {
+            Ok(record) => record,
+            Err(observation) => return (observation, Some(file)),
+        };
+        let lock = match dir.proof_is_held(&file) {
+            Ok(true) => LockSeen::Held,
+            Ok(false) if !dir.leads_to(RECORD, &file) => continue,
+            Ok(false) => LockSeen::Free,
+            Err(error) => LockSeen::Unknown(format!("its lock cannot be tried: {error}")),
+        };
+        return (Observation::Record(record, lock), Some(file));
+    }
+    let given_up = "the record is replaced all the time".to_owned();
+    (Observation::Unknown(given_up), None)
+}
+
+fn unopened(dir: &StateDir, error: &io::Error) -> Observation {
+    match error.kind() {
+        io::ErrorKind::NotFound => Observation::NoRecord(word_of_owner(dir)),
+        io::ErrorKind::PermissionDenied => {
+            Observation::Refused("the record may not be read by this user".to_owned())
+        }
+        _ if state_dir::means_symlink(error) => {
+            Observation::Corrupt("the record is a symbolic link".to_owned())
+        }
+        // What can't be opened for reading isn't a file: a socket, for instance (open(2)).
+        _ if error.raw_os_error().is_some() => {
+            Observation::Corrupt(format!("the record cannot be opened: {error}"))
+        }
+        _ => Observation::Unknown(format!("the record cannot be opened: {error}")),
+    }
+}
+
+/// What the owner says it is doing, if there is one.
+fn word_of_owner(dir: &StateDir) -> Option<Phase> {
+    let lock = dir.open_to_read(LOCK).ok()?;
+    if !state_dir::seems_locked(&lock) {
+        return None;
+    }
+    // It is published in no time, or lost and about to be published again.
+    Some(match Hint::read(&lock)?.phase {
+        Phase::Stopping => Phase::Stopping,
+        Phase::Starting | Phase::Serving => Phase::Starting,
+    })
+}
+
+fn read_record(file: &File) -> Result<Box<ServerRecord>, Observation> {
+    let unreadable = |e: io::Error| Observation::Unknown(format!("the record cannot be read: {e}"));
+    let corrupt = |reason: &str| Observation::Corrupt(reason.to_owned());
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(corrupt("the record is not a regular file"));
+    }
+    if !state_dir::is_ours(file).map_err(unreadable)? {
+        return Err(Observation::Refused(
+            "the record belongs to another user".to_owned(),
+        ));
+    }
+    let mut bytes = Vec::with_capacity(1024);
+    file.take(LARGEST as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() > LARGEST {
+        return Err(corrupt("the record is larger than 16 KiB"));
+    }
+    record_json::read(&bytes)
+        .map(Box::new)
+        .map_err(Observation::Corrupt)
+}

@@ -1,0 +1,312 @@
+//! What a program says about its server before it starts it.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daymark_adapters::http_server::{App, AppContext, HostPolicy, HttpConfig};
+use daymark_adapters::identity;
+use daymark_adapters::port_picker::{Inherited, Loopback};
+use daymark_core::port_picker::PortPreference;
+use daymark_core::record::{AppInfo, HeldBy, Name, Token};
+use daymark_core::{Plan, StartError};
+
+use crate::compose::{self, Parts, Sockets, setup};
+use crate::directories;
+use crate::park;
+use crate::server::{Server, Starting};
+
+/// Which port a server takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Port {
+    /// Any free one.
+    #[default]
+    Any,
+    /// This one, or the start fails. Zero means any.
+    Exact(u16),
+    /// The one of the last run if it is free, else any. Bookmarks and a browser's storage survive a restart this way.
+    Sticky,
+}
+
+/// A server that isn't started yet. Made by [`Server::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is started"]
+pub struct Builder<A = ()> {
+    settings: Settings,
+    app: A,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    name: String,
+    about: AppInfo,
+    state_dir: Option<PathBuf>,
+    port: Port,
+    ipv6: bool,
+    inherit: bool,
+    drain: Duration,
+    start_timeout: Duration,
+    token: TokenWish,
+    handle_signals: bool,
+    http: HttpConfig,
+}
+
+#[derive(Clone, Debug)]
+enum TokenWish {
+    None,
+    Fresh,
+    This(Token),
+}
+
+/// An app that is there already.
+#[derive(Clone, Debug)]
+pub struct Given<S>(S);
+
+impl Builder {
+    pub(crate) fn new(name: String) -> Self {
+        let settings = Settings {
+            about: AppInfo {
+                name: name.clone(),
+                version: String::new(),
+            },
+            name,
+            state_dir: None,
+            port: Port::Any,
+            ipv6: false,
+            inherit: false,
+            drain: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(10),
+            token: TokenWish::None,
+            handle_signals: false,
+            http: HttpConfig::default(),
+        };
+        Self { settings, app: () }
+    }
+
+    /// Serves this app: an axum `Router`, or any other cloneable tower service over HTTP requests.
+    pub fn app<S: App>(self, app: S) -> Builder<Given<S>> {
+        Builder {
+            settings: self.settings,
+            app: Given(app),
+        }
+    }
+
+    /// Starts the app that `make` returns. It is called once the port is bound, with the address and a signal that tells
+    /// when the server begins to stop. Otherwise like [`Builder::start`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    pub fn start_with<F, S>(self, make: F) -> Result<Server, StartError>
+    where
+        F: FnOnce(AppContext) -> S + Send + 'static,
+        S: App,
+    {
+        let server = self.settings.launch(make)?;
+        park::wait_for(server.ready())
+    }
+
+    /// Like [`start_with`](Self::start_with), for async code: doesn't block the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    pub async fn start_with_async<F, S>(self, make: F) -> Result<Server, StartError>
+    where
+        F: FnOnce(AppContext) -> S + Send + 'static,
+        S: App,
+    {
+        self.settings.launch(make)?.ready().await
+    }
+}
+
+impl<S: App> Builder<Given<S>> {
+    /// Starts the server, and returns when it answers and is published. Whoever finds its record from now on is served.
+    ///
+    /// The server runs on threads of its own; the calling one is free. It may be called from async code as well, where it
+    /// blocks for about a millisecond.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], by the step that failed. Nothing is left behind then. If a server of this name is running already,
+    /// [`StartError::already_running`] has its record.
+    pub fn start(self) -> Result<Server, StartError> {
+        let Given(app) = self.app;
+        let server = self.settings.launch(move |_| app)?;
+        park::wait_for(server.ready())
+    }
+
+    /// Like [`start`](Self::start), for async code: doesn't block the thread. Dropped midway, the server is stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_async(self) -> Result<Server, StartError> {
+        let Given(app) = self.app;
+        self.settings.launch(move |_| app)?.ready().await
+    }
+}
+
+impl Settings {
+    fn launch<F, S>(self, make: F) -> Result<Starting, StartError>
+    where
+        F: FnOnce(AppContext) -> S + Send + 'static,
+        S: App,
+    {
+        let name: Name = self.name.parse()?;
+        let state_dir = match self.state_dir {
+            Some(dir) => dir,
+            None => directories::state_dir(&name).map_err(setup("find the state directory"))?,
+        };
+        let random = || setup("get random numbers");
+        let token = match self.token {
+            TokenWish::None => None,
+            TokenWish::Fresh => Some(identity::new_token().map_err(random())?),
+            TokenWish::This(token) => Some(token),
+        };
+        let inherited = self.inherit.then(Inherited::from_env).flatten();
+        let sockets = match inherited {
+            Some(inherited) => Sockets::Inherited(inherited),
+            None if self.ipv6 => Sockets::Loopback(Loopback::V6),
+            None => Sockets::Loopback(Loopback::V4),
+        };
+        let mut http = self.http;
+        http.access.token.clone_from(&token);
+        let plan = Plan {
+            name,
+            instance_id: identity::new_instance_id().map_err(random())?,
+            pid: std::process::id(),
+            origin: identity::origin(),
+            app: self.about,
+            token,
+            held_by: HeldBy::Owner,
+            port: match self.port {
+                Port::Exact(port) => {
+                    NonZeroU16::new(port).map_or(PortPreference::Any, PortPreference::Exact)
+                }
+                Port::Any | Port::Sticky => PortPreference::Any,
+            },
+            sticky: self.port == Port::Sticky,
+            start_timeout: self.start_timeout,
+            drain: self.drain,
+            look_every: LOOK_EVERY,
+        };
+        let parts = Parts {
+            plan,
+            state_dir,
+            http,
+            handle_signals: self.handle_signals,
+        };
+        compose::launch(sockets, parts, make).map(Starting::new)
+    }
+}
+
+/// How often a server looks after its record even if the system tells of no change.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+impl<A> Builder<A> {
+    /// The state directory itself, which holds `server.json`, instead of `<root>/<name>`. It is made if it is missing, with
+    /// its parents.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.settings.state_dir = Some(dir.into());
+        self
+    }
+
+    /// Which port to take. Any free one, if nothing is said.
+    pub fn port(mut self, port: Port) -> Self {
+        self.settings.port = port;
+        self
+    }
+
+    /// Serves on `[::1]` instead of `127.0.0.1`.
+    pub fn ipv6(mut self) -> Self {
+        self.settings.ipv6 = true;
+        self
+    }
+
+    /// Serves on the socket that was passed by `LISTEN_FDS` (sd_listen_fds(3)), where one was; else on a port as usual.
+    pub fn inherit_socket(mut self) -> Self {
+        self.settings.inherit = true;
+        self
+    }
+
+    /// How long requests may take to finish when the server stops for another reason than [`Server::stop`]: a signal, a
+    /// drop, an ownership that was lost. 10 s if nothing is said.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.settings.drain = drain;
+        self
+    }
+
+    /// How long the start may take, including the wait for an old owner that is about to be gone. 10 s if nothing is said.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = timeout;
+        self
+    }
+
+    /// Asks clients for a secret, made fresh for this run. It stands in the record, which only this user can read.
+    pub fn require_token(mut self) -> Self {
+        self.settings.token = TokenWish::Fresh;
+        self
+    }
+
+    /// Asks clients for this secret.
+    pub fn require_this_token(mut self, token: Token) -> Self {
+        self.settings.token = TokenWish::This(token);
+        self
+    }
+
+    /// Stops on SIGINT and SIGTERM: the first drains, the second cuts off. Without this no signal is touched.
+    pub fn handle_signals(mut self) -> Self {
+        self.settings.handle_signals = true;
+        self
+    }
+
+    /// The program's name and version, for the record.
+    pub fn about(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.settings.about = AppInfo {
+            name: name.into(),
+            version: version.into(),
+        };
+        self
+    }
+
+    /// Answers requests under this host name too, not only under this machine's own. A name that anybody can point at this
+    /// machine opens it to web pages (DNS rebinding).
+    pub fn allow_host(mut self, host: impl Into<String>) -> Self {
+        let hosts = &mut self.settings.http.access.hosts;
+        *hosts = match std::mem::take(hosts) {
+            HostPolicy::Also(mut names) => {
+                names.push(host.into());
+                HostPolicy::Also(names)
+            }
+            HostPolicy::Any => HostPolicy::Any,
+            _ => HostPolicy::Also(vec![host.into()]),
+        };
+        self
+    }
+
+    /// Answers requests under every host name. Only for what any web page may see and do.
+    pub fn allow_any_host(mut self) -> Self {
+        self.settings.http.access.hosts = HostPolicy::Any;
+        self
+    }
+
+    /// How many connections at a time; more wait in the kernel's queue. 10,000 if nothing is said.
+    pub fn max_connections(mut self, max: u32) -> Self {
+        self.settings.http.max_connections = max;
+        self
+    }
+
+    /// How long a client may take to send a request's head, and to stay silent between requests. 30 s if nothing is said.
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.http.header_timeout = timeout;
+        self
+    }
+
+    /// How many threads run handlers; as many as there are processors if nothing is said.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.settings.http.threads = threads;
+        self
+    }
+}

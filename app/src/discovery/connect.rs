@@ -1,0 +1,157 @@
+//! Connecting to a server, and being sure that it is the one.
+//!
+//! Between a look and a connect a server may die and another program take its port. So there is a second look, at the very
+//! same record: if its writer, who holds the listening socket, lives before and after, it lived in between.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use daymark_adapters::state_store::Look;
+use daymark_core::record::{HeldBy, ServerRecord};
+use thiserror::Error;
+use tokio::net::TcpStream;
+
+use super::{Place, PlaceError, Sighting};
+
+/// A stream to a server that has been proven to be the record's writer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The stream. Nothing was sent on it yet.
+    pub stream: TcpStream,
+    /// The record of the server at its other end. Its token, if there is one, may be sent now.
+    pub record: ServerRecord,
+}
+
+/// Why there is no proven connection.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The place can't be named.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// No live server is there.
+    #[error("not running: {}", .0.presence)]
+    NotLive(Box<Sighting>),
+    /// The record's writer doesn't hold the listening socket itself, so its life says nothing about who answers.
+    #[error("its owner does not hold the listening socket, so nothing proves who answers")]
+    NotOwner(Box<ServerRecord>),
+    /// It is alive, and couldn't be connected to.
+    #[error("cannot connect to {addr}")]
+    Connect {
+        /// The address.
+        addr: SocketAddr,
+        /// The system's own report.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// It was gone, or another one in its place, before the second look.
+    #[error("the server went away while connecting")]
+    WentAway,
+    /// The socket at the other end belongs to another user.
+    #[error("the socket at {addr} belongs to user {uid}")]
+    ForeignSocket {
+        /// The address.
+        addr: SocketAddr,
+        /// Whose it is.
+        uid: u32,
+    },
+}
+
+impl Place {
+    /// Connects to the live server here, and proves that it is the one. Needs a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; nothing was sent to anybody then.
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        let look = Look::at(self.state_dir());
+        let sighting = self.interpret(&look);
+        let record = match &sighting.record {
+            Some(record) if sighting.is_live() => record.clone(),
+            _ => return Err(ConnectError::NotLive(Box::new(sighting))),
+        };
+        if record.held_by != HeldBy::Owner {
+            return Err(ConnectError::NotOwner(Box::new(record)));
+        }
+        let addr = record.endpoint.addr();
+        let failed = |source| ConnectError::Connect {
+            addr,
+            source: Arc::new(source),
+        };
+        let stream = TcpStream::connect(addr).await.map_err(failed)?;
+        // As for the server: else a small request waits for an acknowledgement.
+        stream.set_nodelay(true).map_err(failed)?;
+        #[cfg(target_os = "linux")]
+        check_owner(&stream, addr).await?;
+        if !look.still_holds() {
+            return Err(ConnectError::WentAway);
+        }
+        Ok(Connection { stream, record })
+    }
+}
+
+/// Makes sure that the server's end belongs to this user, by its row in `/proc/net/tcp` (proc_pid_net(5)). Where the table
+/// can't be read, the two looks have to do.
+#[cfg(target_os = "linux")]
+async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), ConnectError> {
+    /// A connection that nobody has accepted yet may still show as root's.
+    const TRIES: u32 = 50;
+    const UNTIL_ACCEPTED: std::time::Duration = std::time::Duration::from_millis(10);
+
+    let me = rustix::process::geteuid().as_raw();
+    let Ok(client) = stream.local_addr() else {
+        return Err(ConnectError::WentAway);
+    };
+    let table = if addr.is_ipv6() {
+        "/proc/net/tcp6"
+    } else {
+        "/proc/net/tcp"
+    };
+    let mut uid = None;
+    for _ in 0..TRIES {
+        let Ok(rows) = tokio::fs::read_to_string(table).await else {
+            return Ok(());
+        };
+        uid = owner_in(&rows, addr, client);
+        match uid {
+            Some(uid) if uid == me => return Ok(()),
+            Some(0) => tokio::time::sleep(UNTIL_ACCEPTED).await,
+            Some(uid) => return Err(ConnectError::ForeignSocket { addr, uid }),
+            None => return Err(ConnectError::WentAway),
+        }
+    }
+    Err(
+        uid.map_or(ConnectError::WentAway, |uid| ConnectError::ForeignSocket {
+            addr,
+            uid,
+        }),
+    )
+}
+
+/// The user of the socket that is bound to `local` and connected to `remote`. Columns: slot, local, remote, state, queues,
+/// timer, retransmissions, uid, …
+#[cfg(target_os = "linux")]
+fn owner_in(rows: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+    let (local, remote) = (as_in_table(local), as_in_table(remote));
+    rows.lines()
+        .map(|row| row.split_ascii_whitespace().collect::<Vec<_>>())
+        .find(|row| row.len() > 7 && row[1] == local && row[2] == remote)
+        .and_then(|row| row[7].parse().ok())
+}
+
+/// An address as the kernel prints it: 32-bit words in the machine's own byte order, in hexadecimal.
+#[cfg(target_os = "linux")]
+fn as_in_table(addr: SocketAddr) -> String {
+    let octets = match addr.ip() {
+        std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+        std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words: String = octets
+        .chunks_exact(4)
+        .filter_map(|word| Some(u32::from_ne_bytes(word.try_into().ok()?)))
+        .map(|word| format!("{word:08X}"))
+        .collect();
+    format!("{words}:{:04X}", addr.port())
+}

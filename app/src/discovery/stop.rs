@@ -1,0 +1,313 @@
+//! Stopping a server from outside, and never a stranger.
+//!
+//! A pid is a number that others get too. So the process is pinned between two looks at the same record: its writer lived
+//! before and after, so the pin is on the writer, and from then on the signal goes to nobody else.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daymark_adapters::identity;
+use daymark_adapters::state_store::{FileStore, Look};
+use daymark_core::presence::{Presence, pid_is_foreign};
+use daymark_core::record::{InstanceId, ServerRecord};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Place, Sighting};
+
+/// How to stop a server.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct StopOptions {
+    /// How long its requests may take to finish. Then it is asked to cut them off.
+    pub drain: Duration,
+    /// Whether to kill it, if it is still there a while after that.
+    pub force: bool,
+}
+
+impl Default for StopOptions {
+    fn default() -> Self {
+        Self {
+            drain: Duration::from_secs(10),
+            force: false,
+        }
+    }
+}
+
+impl StopOptions {
+    /// Stops within `drain`, and kills if `force` says so.
+    #[must_use]
+    pub const fn new(drain: Duration, force: bool) -> Self {
+        Self { drain, force }
+    }
+}
+
+/// How a stop from outside went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// Nothing was running.
+    WasNotRunning,
+    /// It stopped when it was asked.
+    Stopped(Box<ServerRecord>),
+    /// It had to be killed.
+    Killed(Box<ServerRecord>),
+}
+
+/// Why a server isn't stopped.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum StopServerError {
+    /// What is there can't be proven to be a server of this user's, so nobody was signalled.
+    #[error("nobody was signalled: {reason}")]
+    NotProven {
+        /// Why not.
+        reason: String,
+        /// What is there.
+        sighting: Box<Sighting>,
+    },
+    /// It was asked, and is still there.
+    #[error("it is still {}", .0.presence)]
+    StillThere(Box<Sighting>),
+    /// The system reported an error.
+    #[error("cannot {action}")]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The system's own report.
+        #[source]
+        source: Arc<io::Error>,
+    },
+}
+
+/// How long a server may take over what should take no time: to cut requests off, or to be dead after a kill.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often to look for a record of an owner that has none yet.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+impl Place {
+    /// Asks the server here to stop, and waits until it is gone: until its ownership could be had by another. Needs a tokio
+    /// runtime with time enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`StopServerError`]; see there.
+    pub async fn stop(&self, options: StopOptions) -> Result<Stopped, StopServerError> {
+        let begun = Instant::now();
+        let store = FileStore::new(self.state_dir(), InstanceId::from_bits(0))
+            .map_err(failed("find the state directory"))?;
+        let give_up = begun + options.drain + PATIENCE;
+        loop {
+            let look = Look::at(self.state_dir());
+            let sighting = self.interpret(&look);
+            match (sighting.presence, &sighting.record) {
+                (Presence::Live, Some(record)) => {
+                    let record = Box::new(record.clone());
+                    let Some(process) = self.pin(&look, &sighting)? else {
+                        continue;
+                    };
+                    return self.end(process, record, &store, options, begun).await;
+                }
+                (
+                    Presence::Unreachable
+                    | Presence::Unproven
+                    | Presence::Refused
+                    | Presence::Unknown,
+                    _,
+                ) => {
+                    return Err(not_proven(&sighting, sighting.reason.as_deref()));
+                }
+                _ => {}
+            }
+            if store.is_free().map_err(failed("try the lock"))? {
+                // A record may have come and gone between the look and the lock.
+                return Ok(Stopped::WasNotRunning);
+            }
+            if Instant::now() >= give_up {
+                return Err(StopServerError::StillThere(Box::new(self.look())));
+            }
+            // Somebody is starting, stopping or dying: it will be live, or gone.
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The record's writer, pinned; none if it went away meanwhile.
+    fn pin(
+        &self,
+        look: &Look,
+        sighting: &Sighting,
+    ) -> Result<Option<process::Pinned>, StopServerError> {
+        let Some(record) = &sighting.record else {
+            return Ok(None);
+        };
+        if let Some(reason) = pid_is_foreign(&record.origin, &identity::origin()) {
+            return Err(not_proven(sighting, Some(reason)));
+        }
+        let pinned = process::Pinned::new(record.pid).map_err(failed("open the process"))?;
+        Ok(pinned.filter(|_| look.still_holds()))
+    }
+
+    async fn end(
+        &self,
+        process: process::Pinned,
+        record: Box<ServerRecord>,
+        store: &FileStore,
+        options: StopOptions,
+        begun: Instant,
+    ) -> Result<Stopped, StopServerError> {
+        let mut gone = when_free(store);
+        process.terminate().map_err(failed("signal the process"))?;
+        if timeout_at(begun + options.drain, &mut gone).await.is_ok() {
+            return Ok(Stopped::Stopped(record));
+        }
+        // A second request cuts off what is still in flight.
+        process.terminate().map_err(failed("signal the process"))?;
+        if timeout_at(Instant::now() + PATIENCE, &mut gone)
+            .await
+            .is_ok()
+        {
+            return Ok(Stopped::Stopped(record));
+        }
+        if options.force {
+            process.kill().map_err(failed("kill the process"))?;
+            if timeout_at(Instant::now() + PATIENCE, &mut gone)
+                .await
+                .is_ok()
+            {
+                return Ok(Stopped::Killed(record));
+            }
+        }
+        Err(StopServerError::StillThere(Box::new(self.look())))
+    }
+}
+
+/// Tells when the place could be owned by another. A thread waits for that, for as long as it takes.
+fn when_free(store: &FileStore) -> oneshot::Receiver<()> {
+    let (tell, told) = oneshot::channel();
+    let store = store.clone();
+    let waiter = std::thread::Builder::new().name("daymark-wait".to_owned());
+    // Without a thread the receiver is told at once, and what follows is looked at then.
+    let _ = waiter.spawn(move || {
+        if store.wait_until_free().is_err() {
+            std::thread::sleep(PATIENCE);
+        }
+        let _ = tell.send(());
+    });
+    told
+}
+
+fn failed(action: &'static str) -> impl Fn(io::Error) -> StopServerError {
+    move |source| StopServerError::Io {
+        action,
+        source: Arc::new(source),
+    }
+}
+
+fn not_proven(sighting: &Sighting, reason: Option<&str>) -> StopServerError {
+    StopServerError::NotProven {
+        reason: reason
+            .unwrap_or("it cannot be proven to be running")
+            .to_owned(),
+        sighting: Box::new(sighting.clone()),
+    }
+}
+
+/// One process, whatever becomes of its number: a pidfd (pidfd_open(2)).
+#[cfg(target_os = "linux")]
+mod process {
+    use std::io;
+    use std::os::fd::OwnedFd;
+
+    use rustix::io::Errno;
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+    #[derive(Debug)]
+    pub(super) struct Pinned(OwnedFd);
+
+    impl Pinned {
+        /// The process that has this pid now, if there is one.
+        pub(super) fn new(pid: u32) -> io::Result<Option<Self>> {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+                None | Some(Err(Errno::SRCH)) => Ok(None),
+                Some(opened) => Ok(Some(Self(opened?))),
+            }
+        }
+
+        pub(super) fn terminate(&self) -> io::Result<()> {
+            self.send(Signal::TERM)
+        }
+
+        pub(super) fn kill(&self) -> io::Result<()> {
+            self.send(Signal::KILL)
+        }
+
+        fn send(&self, signal: Signal) -> io::Result<()> {
+            match pidfd_send_signal(&self.0, signal) {
+                // It is gone already.
+                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// One process, by its number: here nothing better is to be had without unsafe code. The looks before and after leave a
+/// window of microseconds.
+#[cfg(all(unix, not(target_os = "linux")))]
+mod process {
+    use std::io;
+
+    use rustix::io::Errno;
+    use rustix::process::{Pid, Signal, kill_process};
+
+    #[derive(Debug)]
+    pub(super) struct Pinned(Pid);
+
+    impl Pinned {
+        pub(super) fn new(pid: u32) -> io::Result<Option<Self>> {
+            Ok(i32::try_from(pid).ok().and_then(Pid::from_raw).map(Self))
+        }
+
+        pub(super) fn terminate(&self) -> io::Result<()> {
+            self.send(Signal::TERM)
+        }
+
+        pub(super) fn kill(&self) -> io::Result<()> {
+            self.send(Signal::KILL)
+        }
+
+        fn send(&self, signal: Signal) -> io::Result<()> {
+            match kill_process(self.0, signal) {
+                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Windows has no signal that asks a process to end.
+#[cfg(not(unix))]
+mod process {
+    use std::io;
+
+    #[derive(Debug)]
+    pub(super) struct Pinned(std::convert::Infallible);
+
+    impl Pinned {
+        pub(super) fn new(_pid: u32) -> io::Result<Option<Self>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(super) fn terminate(&self) -> io::Result<()> {
+            match self.0 {}
+        }
+
+        pub(super) fn kill(&self) -> io::Result<()> {
+            match self.0 {}
+        }
+    }
+}

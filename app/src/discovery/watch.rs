@@ -1,0 +1,211 @@
+//! Waiting for servers to come and go, woken by the system.
+//!
+//! A birth is a change in the state directory. A death is the end of a lock, for which a thread waits in flock(2): a
+//! process that is killed writes no file. Only what neither can tell is looked after by the clock.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daymark_adapters::state_store::{DirWatch, Look};
+use daymark_core::presence::Presence;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::{Place, PlaceError, Sighting};
+
+/// How often to look while an owner is starting or stopping: what ends that may be a lock that nobody can wait for.
+const WHILE_CHANGING: Duration = Duration::from_millis(200);
+
+/// How often to look where the system can't tell of changes.
+const WITHOUT_WATCH: Duration = Duration::from_millis(100);
+
+/// Tells of a place, again and again, whenever what may be believed of it has changed.
+#[derive(Debug)]
+pub struct Watch {
+    place: Place,
+    last: Option<Sighting>,
+    directory: Option<(PathBuf, DirWatch)>,
+    death: Option<Death>,
+}
+
+/// A record whose end a thread waits for.
+#[derive(Debug)]
+struct Death {
+    of: Sighting,
+    told: oneshot::Receiver<()>,
+}
+
+/// Why a wait didn't end well.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The place can't be named.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// It took too long.
+    #[error("timed out after {after:?}: it is {}", last.presence)]
+    TimedOut {
+        /// How long it was.
+        after: Duration,
+        /// What was there at the end.
+        last: Box<Sighting>,
+    },
+}
+
+impl Watch {
+    /// What is there now, if it was never asked; else the next thing that differs from the last one.
+    ///
+    /// Dropping the future midway loses nothing. A thread that waits for a death stays until that comes.
+    pub async fn next(&mut self) -> Sighting {
+        loop {
+            self.watch_directory();
+            let look = Look::at(self.place.state_dir());
+            let now = self.place.interpret(&look);
+            if self.last.as_ref() != Some(&now) {
+                self.last = Some(now.clone());
+                return now;
+            }
+            self.wait_for_death(look, &now);
+            self.wait_for_change(now.presence).await;
+        }
+    }
+
+    /// Watches the state directory, or as long as that isn't there, the nearest one above it that is.
+    fn watch_directory(&mut self) {
+        let nearest = self.place.state_dir().ancestors().find(|dir| dir.is_dir());
+        let Some(nearest) = nearest else {
+            self.directory = None;
+            return;
+        };
+        if self
+            .directory
+            .as_ref()
+            .is_none_or(|(dir, _)| dir != nearest)
+        {
+            let watch = DirWatch::on(nearest).ok();
+            self.directory = watch.map(|watch| (nearest.to_owned(), watch));
+            // What was made meanwhile is seen by the look that follows, or needs another watch.
+            if self.place.state_dir() != nearest && self.place.state_dir().is_dir() {
+                self.watch_directory();
+            }
+        }
+    }
+
+    fn wait_for_death(&mut self, look: Look, now: &Sighting) {
+        let lives = matches!(now.presence, Presence::Live | Presence::Unreachable);
+        if !lives {
+            self.death = None;
+        } else if self.death.as_ref().is_none_or(|death| death.of != *now) {
+            let (tell, told) = oneshot::channel();
+            let waiter = std::thread::Builder::new().name("daymark-wait".to_owned());
+            // If there is no thread, or it fails, the receiver is told at once: by the sender's end.
+            let spawned = waiter.spawn(move || {
+                if look.wait_for_end().is_ok() {
+                    // Nobody may be waiting any more.
+                    let _ = tell.send(());
+                }
+            });
+            self.death = spawned.ok().map(|_| Death {
+                of: now.clone(),
+                told,
+            });
+        }
+    }
+
+    async fn wait_for_change(&mut self, presence: Presence) {
+        let changing = matches!(presence, Presence::Starting | Presence::Stopping);
+        let lives = matches!(presence, Presence::Live | Presence::Unreachable);
+        let every = match (&self.directory, &self.death) {
+            (None, _) => Some(WITHOUT_WATCH),
+            (_, None) if lives => Some(WITHOUT_WATCH),
+            _ if changing => Some(WHILE_CHANGING),
+            _ => None,
+        };
+        let directory = async {
+            match &self.directory {
+                Some((_, watch)) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let death = async {
+            match &mut self.death {
+                Some(death) => death_of(death).await,
+                None => std::future::pending().await,
+            }
+        };
+        let tick = async {
+            match every {
+                Some(every) => tokio::time::sleep(every).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = directory => {}
+            () = tick => {}
+            () = death => self.death = None,
+        }
+    }
+}
+
+async fn death_of(death: &mut Death) {
+    if (&mut death.told).await.is_err() {
+        // The lock can't be waited for: look now and then instead.
+        tokio::time::sleep(WITHOUT_WATCH).await;
+    }
+}
+
+impl Place {
+    /// Watches the place, from now on. Needs a tokio runtime with time enabled.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch {
+            place: self.clone(),
+            last: None,
+            directory: None,
+            death: None,
+        }
+    }
+
+    /// Waits until a server is live here.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::TimedOut`] after `timeout`, with what was there then.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<Sighting, WaitError> {
+        self.wait_until(timeout, |presence| presence == Presence::Live)
+            .await
+    }
+
+    /// Waits until no server is here, neither live nor on its way in or out.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::TimedOut`] after `timeout`, with what was there then.
+    pub async fn wait_down(&self, timeout: Duration) -> Result<Sighting, WaitError> {
+        self.wait_until(timeout, |presence| {
+            matches!(presence, Presence::Absent | Presence::Stale)
+        })
+        .await
+    }
+
+    async fn wait_until(
+        &self,
+        timeout: Duration,
+        wanted: impl Fn(Presence) -> bool,
+    ) -> Result<Sighting, WaitError> {
+        let mut watch = self.watch();
+        let found = tokio::time::timeout(timeout, async {
+            loop {
+                let sighting = watch.next().await;
+                if wanted(sighting.presence) {
+                    return sighting;
+                }
+            }
+        })
+        .await;
+        found.map_err(|_| WaitError::TimedOut {
+            after: timeout,
+            last: Box::new(self.look()),
+        })
+    }
+}

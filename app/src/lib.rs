@@ -1,0 +1,26 @@
+//! Run an HTTP server on this machine that other processes find, trust, wait for and stop.
+
+mod builder;
+mod compose;
+pub mod directories;
+mod discovery;
+mod park;
+mod server;
+mod signals;
+
+#[cfg(feature = "cli")]
+mod directory;
+
+pub use builder::{Builder, Given, Port};
+pub use daymark_adapters::http_server::{App, AppContext, StopSignal};
+pub use daymark_core::http_server::ServerStats;
+pub use daymark_core::presence::Presence;
+pub use daymark_core::record::{Endpoint, InstanceId, InvalidName, Name, ServerRecord, Token};
+pub use daymark_core::{
+    Events, Handle, Leftover, LifecycleEvent, StartError, Status, StopCause, StopError, StopReport,
+};
+pub use discovery::{
+    ConnectError, Connection, Place, PlaceError, Sighting, StopOptions, StopServerError, Stopped,
+    WaitError, Watch, connect, discover, list, wait_down, wait_ready, watch,
+};
+pub use server::Server;

@@ -1,0 +1,414 @@
+//! The lifecycle of one run, as a pure function: `State × Event → next State + Effects`.
+//!
+//! Nothing here waits, reads a clock or does I/O, so tests explore every interleaving. What it keeps:
+//!
+//! 1. Acquire, recover, bind, launch, probe, publish; then withdraw, drain, release. Never another order.
+//! 2. At most one call is out at a time. Each completes with one of [`Done`](Event::Done), [`Failed`](Event::Failed),
+//!    [`Busy`](Event::Busy), [`RecordLost`](Event::RecordLost) or [`OwnershipLost`](Event::OwnershipLost), unless it is
+//!    cancelled. Calls to the store that change something are cancelled only when their deadline has passed.
+//! 3. A publish that failed may have landed: it is withdrawn all the same. The proof of life ends before the listener
+//!    closes, on every path.
+//! 4. Stop is legal in every state, and repeating it is a no-op; only a more urgent one says something new.
+//! 5. Whatever waits has a deadline, [`Idle`](State::Idle) and [`Ready`](State::Ready) aside.
+
+use Effect as Do;
+use Event as On;
+use State as Is;
+
+/// Where a run is. Every state but `Idle`, `Ready` and `Stopped` awaits the one call that it is named after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Not started.
+    Idle,
+    /// Taking the ownership.
+    Acquiring,
+    /// Somebody else owns it and may be about to go; it will be tried again.
+    Waiting,
+    /// Clearing what a dead owner left.
+    Recovering,
+    /// Binding the port.
+    Binding,
+    /// Starting the server.
+    Launching,
+    /// Checking that the server answers.
+    Probing,
+    /// Publishing the record for the first time.
+    Publishing,
+    /// Published, and serving.
+    Ready,
+    /// Serving, and looking whether record and ownership are still ours.
+    Inspecting,
+    /// Serving, and publishing a record that was lost.
+    Republishing,
+    /// Serving, and taking an ownership again that was lost.
+    Reclaiming,
+    /// A stop came while a call to the store was out: its end is awaited first.
+    Settling(Holding, Pace),
+    /// Ending the proof of life and removing the record.
+    Withdrawing(Pace),
+    /// Finishing accepted requests.
+    Draining,
+    /// Cutting requests off.
+    Aborting(After),
+    /// Giving the ownership back.
+    Releasing,
+    /// Over.
+    Stopped(End),
+}
+
+/// What a run holds while it settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holding {
+    /// Nothing yet.
+    Nothing,
+    /// The ownership.
+    Lease,
+    /// The ownership and a server, whose record may be published.
+    Server,
+}
+
+/// How a run stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// Accepted requests may finish, until the deadline.
+    Drain,
+    /// Everything is cut off now.
+    Abort,
+}
+
+/// What follows an abort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum After {
+    /// The ownership is given back.
+    Release,
+    /// A call to the store never came back, so the ownership stays until the process ends.
+    Leave,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Nothing is held any more.
+    Clean,
+    /// A call to the store never came back; the ownership stays with the process.
+    Stuck,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A start was asked for.
+    Start,
+    /// A stop was asked for.
+    Stop(Pace),
+    /// The call that is out succeeded; for an inspection, all is well.
+    Done,
+    /// The call that is out failed.
+    Failed,
+    /// The ownership is somebody else's.
+    Busy,
+    /// The inspection found that the record isn't ours any more.
+    RecordLost,
+    /// The inspection found that the ownership isn't ours any more.
+    OwnershipLost,
+    /// The server ended without having been asked to.
+    ServerEnded,
+    /// It is time to try for the ownership again.
+    RetryDue,
+    /// It is time to look whether record and ownership are still ours.
+    LookDue,
+    /// The deadline that was armed last has passed.
+    DeadlinePassed,
+}
+
+/// What is to be done. Calls complete with an event; the others take no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Call: take the ownership.
+    Acquire,
+    /// Call: clear what a dead owner left.
+    Recover,
+    /// Call: bind the port.
+    Bind,
+    /// Call: start the server.
+    Launch,
+    /// Call: check that the server answers.
+    Probe,
+    /// Call: publish the record.
+    Publish,
+    /// Call: look whether record and ownership are still ours.
+    Inspect,
+    /// Call: take the ownership again.
+    Reclaim,
+    /// Call: end the proof of life and remove the record.
+    Withdraw,
+    /// Call: finish accepted requests.
+    Drain,
+    /// Call: cut requests off.
+    Abort,
+    /// Call: give the ownership back.
+    Release,
+    /// Stop waiting for the call that is out.
+    Cancel,
+    /// End the proof of life without waiting for anything.
+    Disown,
+    /// Let go of the listening socket.
+    CloseListener,
+    /// Wake up to try again.
+    RetryLater,
+    /// Tell everybody that the server is ready.
+    Announce,
+    /// Set the deadline, in place of any other.
+    Arm(Deadline),
+    /// Forget the deadline.
+    Disarm,
+}
+
+/// Which deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// For the whole start.
+    Start,
+    /// For the withdrawal and for requests to finish.
+    Drain,
+    /// For a step that should take no time at all.
+    Grace,
+}
+
+/// A transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The state to be in.
+    pub next: State,
+    /// What to do, in this order; at most one of them is a call, and it is the last.
+    pub effects: &'static [Effect],
+}
+
+/// Why an event changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// It is so already, or no longer matters.
+    NoOp,
+    /// It can't happen here: whoever sent it is wrong.
+    Invalid,
+}
+
+impl State {
+    /// What `event` leads to.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] that tells what is so already from what isn't allowed.
+    pub const fn step(self, event: Event) -> Result<Step, Rejection> {
+        use Deadline::{Drain as UntilDrained, Grace, Start as UntilStarted};
+        use Pace::{Abort, Drain};
+
+        let (next, effects): (State, &'static [Effect]) = match (self, event) {
+            // Starting.
+            (Is::Idle, On::Start) => (Is::Acquiring, &[Do::Arm(UntilStarted), Do::Acquire]),
+            (Is::Acquiring, On::Done) => (Is::Recovering, &[Do::Recover]),
+            (Is::Acquiring, On::Busy) => (Is::Waiting, &[Do::RetryLater]),
+            (Is::Waiting, On::RetryDue) => (Is::Acquiring, &[Do::Acquire]),
+            (Is::Recovering, On::Done) => (Is::Binding, &[Do::Bind]),
+            (Is::Binding, On::Done) => (Is::Launching, &[Do::Launch]),
+            (Is::Launching, On::Done) => (Is::Probing, &[Do::Probe]),
+            (Is::Probing, On::Done) => (Is::Publishing, &[Do::Publish]),
+            (Is::Publishing, On::Done) => (Is::Ready, &[Do::Disarm, Do::Announce]),
+
+            // A start that fails.
+            (Is::Acquiring, On::Failed) => (Is::Stopped(End::Clean), &[Do::Disarm]),
+            (Is::Waiting, On::DeadlinePassed) => (Is::Stopped(End::Clean), &[]),
+            (Is::Acquiring | Is::Recovering, On::DeadlinePassed) => {
+                (Is::Stopped(End::Stuck), &[Do::Cancel])
+            }
+            (Is::Recovering | Is::Binding, On::Failed) => {
+                (Is::Releasing, &[Do::Arm(Grace), Do::Release])
+            }
+            (Is::Launching, On::Failed) => (
+                Is::Releasing,
+                &[Do::CloseListener, Do::Arm(Grace), Do::Release],
+            ),
+            (Is::Probing | Is::Publishing, On::Failed) => {
+                (Is::Withdrawing(Abort), &[Do::Arm(Grace), Do::Withdraw])
+            }
+            (Is::Probing, On::ServerEnded | On::DeadlinePassed) => (
+                Is::Withdrawing(Abort),
+                &[Do::Cancel, Do::Arm(Grace), Do::Withdraw],
+            ),
+
+            // Serving: what was lost is put right.
+            (Is::Ready, On::LookDue) => (Is::Inspecting, &[Do::Inspect]),
+            (Is::Inspecting, On::Done | On::Failed) => (Is::Ready, &[]),
+            (Is::Inspecting, On::RecordLost) => (Is::Republishing, &[Do::Publish]),
+            (Is::Inspecting, On::OwnershipLost) => (Is::Reclaiming, &[Do::Reclaim]),
+            (Is::Republishing, On::Done | On::Failed) => (Is::Ready, &[]),
+            (Is::Reclaiming, On::Done) => (Is::Republishing, &[Do::Publish]),
+            (Is::Reclaiming, On::Failed) => (Is::Ready, &[]),
+            (Is::Reclaiming, On::Busy) => (
+                Is::Withdrawing(Drain),
+                &[Do::Arm(UntilDrained), Do::Withdraw],
+            ),
+
+            // A stop before there is a server.
+            (Is::Idle, On::Stop(_)) => (Is::Stopped(End::Clean), &[]),
+            (Is::Waiting, On::Stop(_)) => (Is::Stopped(End::Clean), &[Do::Disarm]),
+            (Is::Acquiring, On::Stop(pace)) => {
+                (Is::Settling(Holding::Nothing, pace), &[Do::Arm(Grace)])
+            }
+            (Is::Recovering, On::Stop(pace)) => {
+                (Is::Settling(Holding::Lease, pace), &[Do::Arm(Grace)])
+            }
+            (Is::Binding, On::Stop(_) | On::DeadlinePassed) => {
+                (Is::Releasing, &[Do::Cancel, Do::Arm(Grace), Do::Release])
+            }
+            (Is::Launching, On::Stop(_) | On::DeadlinePassed) => (
+                Is::Releasing,
+                &[Do::Cancel, Do::CloseListener, Do::Arm(Grace), Do::Release],
+            ),
+
+            // A stop with a server, whose record may be out.
+            (Is::Ready, On::Stop(Drain)) => (
+                Is::Withdrawing(Drain),
+                &[Do::Arm(UntilDrained), Do::Withdraw],
+            ),
+            (Is::Ready, On::Stop(Abort) | On::ServerEnded) => {
+                (Is::Withdrawing(Abort), &[Do::Arm(Grace), Do::Withdraw])
+            }
+            (Is::Probing | Is::Inspecting, On::Stop(Drain)) => (
+                Is::Withdrawing(Drain),
+                &[Do::Cancel, Do::Arm(UntilDrained), Do::Withdraw],
+            ),
+            (Is::Probing | Is::Inspecting, On::Stop(Abort)) | (Is::Inspecting, On::ServerEnded) => {
+                (
+                    Is::Withdrawing(Abort),
+                    &[Do::Cancel, Do::Arm(Grace), Do::Withdraw],
+                )
+            }
+            (Is::Publishing | Is::Republishing | Is::Reclaiming, On::Stop(Drain)) => (
+                Is::Settling(Holding::Server, Drain),
+                &[Do::Arm(UntilDrained)],
+            ),
+            (
+                Is::Publishing | Is::Republishing | Is::Reclaiming,
+                On::Stop(Abort) | On::ServerEnded,
+            )
+            | (Is::Publishing, On::DeadlinePassed) => {
+                (Is::Settling(Holding::Server, Abort), &[Do::Arm(Grace)])
+            }
+
+            // Waiting for the store before anything else.
+            (Is::Settling(Holding::Nothing, _), On::Done)
+            | (Is::Settling(Holding::Lease, _), On::Done | On::Failed) => {
+                (Is::Releasing, &[Do::Arm(Grace), Do::Release])
+            }
+            (Is::Settling(Holding::Nothing, _), On::Failed | On::Busy) => {
+                (Is::Stopped(End::Clean), &[Do::Disarm])
+            }
+            (Is::Settling(Holding::Nothing | Holding::Lease, _), On::DeadlinePassed) => {
+                (Is::Stopped(End::Stuck), &[Do::Cancel])
+            }
+            (Is::Settling(Holding::Server, pace), On::Done | On::Failed | On::Busy) => {
+                (Is::Withdrawing(pace), &[Do::Withdraw])
+            }
+            (Is::Settling(Holding::Server, Drain), On::DeadlinePassed | On::Stop(Abort)) => {
+                (Is::Settling(Holding::Server, Abort), &[Do::Arm(Grace)])
+            }
+            (Is::Settling(Holding::Server, Abort) | Is::Withdrawing(Abort), On::DeadlinePassed) => {
+                (
+                    Is::Aborting(After::Leave),
+                    &[
+                        Do::Cancel,
+                        Do::Disown,
+                        Do::CloseListener,
+                        Do::Arm(Grace),
+                        Do::Abort,
+                    ],
+                )
+            }
+
+            // Stopping.
+            (Is::Withdrawing(Drain), On::Done | On::Failed) => {
+                (Is::Draining, &[Do::CloseListener, Do::Drain])
+            }
+            (Is::Withdrawing(Drain), On::DeadlinePassed | On::Stop(Abort)) => {
+                (Is::Withdrawing(Abort), &[Do::Arm(Grace)])
+            }
+            (Is::Withdrawing(Abort), On::Done | On::Failed) => (
+                Is::Aborting(After::Release),
+                &[Do::CloseListener, Do::Arm(Grace), Do::Abort],
+            ),
+            (Is::Draining, On::DeadlinePassed | On::Stop(Abort)) => (
+                Is::Aborting(After::Release),
+                &[Do::Cancel, Do::Arm(Grace), Do::Abort],
+            ),
+            (Is::Draining | Is::Aborting(After::Release), On::Done) => {
+                (Is::Releasing, &[Do::Arm(Grace), Do::Release])
+            }
+            (Is::Aborting(After::Release), On::DeadlinePassed) => {
+                (Is::Releasing, &[Do::Cancel, Do::Arm(Grace), Do::Release])
+            }
+            (Is::Aborting(After::Leave), On::Done) => (Is::Stopped(End::Stuck), &[Do::Disarm]),
+            (Is::Aborting(After::Leave), On::DeadlinePassed) => {
+                (Is::Stopped(End::Stuck), &[Do::Cancel])
+            }
+            (Is::Releasing, On::Done | On::Failed) => (Is::Stopped(End::Clean), &[Do::Disarm]),
+            (Is::Releasing, On::DeadlinePassed) => (Is::Stopped(End::Stuck), &[Do::Cancel]),
+
+            // What is so already, and what came too late to matter.
+            (
+                Is::Settling(..)
+                | Is::Withdrawing(_)
+                | Is::Draining
+                | Is::Aborting(_)
+                | Is::Releasing
+                | Is::Stopped(_),
+                On::Stop(_),
+            )
+            | (
+                Is::Settling(Holding::Server, _)
+                | Is::Withdrawing(_)
+                | Is::Draining
+                | Is::Aborting(_),
+                On::ServerEnded,
+            ) => return Err(Rejection::NoOp),
+
+            _ => return Err(Rejection::Invalid),
+        };
+        Ok(Step { next, effects })
+    }
+
+    /// Whether a stop has begun, or is over.
+    #[must_use]
+    pub const fn is_stopping(self) -> bool {
+        matches!(
+            self,
+            Is::Settling(..)
+                | Is::Withdrawing(_)
+                | Is::Draining
+                | Is::Aborting(_)
+                | Is::Releasing
+                | Is::Stopped(_)
+        )
+    }
+}
+
+impl Effect {
+    /// Whether it is a call, which completes with an event.
+    #[must_use]
+    pub const fn is_call(self) -> bool {
+        !matches!(
+            self,
+            Do::Cancel
+                | Do::Disown
+                | Do::CloseListener
+                | Do::RetryLater
+                | Do::Announce
+                | Do::Arm(_)
+                | Do::Disarm
+        )
+    }
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

@@ -1,0 +1,559 @@
+//! Carries the lifecycle's effects out through the four traits, and feeds what comes of them back.
+//!
+//! One task owns everything that a run holds. It decides nothing (the [lifecycle](crate::lifecycle) does) and awaits one
+//! thing at a time: the next event.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::clock::{Clock, Moment};
+use crate::handle::{
+    Command, Handle, Leftover, LifecycleEvent, StartError, Status, StopCause, StopReport,
+};
+use crate::http_server::{DrainReport, HttpServer, RunningServer, ServeError};
+use crate::lifecycle::{Deadline, Effect, End, Event, Pace, State};
+use crate::port_picker::{Listener, PickError, Picked, PortPicker, PortPreference};
+use crate::record::{AppInfo, HeldBy, InstanceId, Name, Origin, ServerRecord, Token};
+use crate::state_store::{
+    AcquireError, Custody, Lease, PublishError, Recovered, StateStore, WithdrawError,
+};
+
+/// What a run should be like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What the server is called.
+    pub name: Name,
+    /// Which run it is. Fresh for every run.
+    pub instance_id: InstanceId,
+    /// This process.
+    pub pid: u32,
+    /// Where this process lives.
+    pub origin: Origin,
+    /// The program.
+    pub app: AppInfo,
+    /// What clients must present.
+    pub token: Option<Token>,
+    /// Who holds the listening socket.
+    pub held_by: HeldBy,
+    /// Which port is wanted.
+    pub port: PortPreference,
+    /// Whether the port of the last run is preferred, where [`port`](Self::port) is `Any`.
+    pub sticky: bool,
+    /// How long a start may take, waiting for a dying owner included.
+    pub start_timeout: Duration,
+    /// How long a stop lets requests finish, where it doesn't say otherwise.
+    pub drain: Duration,
+    /// How often to look after record and ownership, even if nothing seems to have changed.
+    pub look_every: Duration,
+}
+
+/// How long a step may take that should take no time: the bound on what a hanging disk can add to a stop.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// How long to leave a busy owner alone before trying again.
+const RETRY_EVERY: Duration = Duration::from_millis(10);
+
+/// How many events a slow subscriber can fall behind before it misses some.
+const EVENTS_KEPT: usize = 64;
+
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What came of a call.
+enum Outcome<L> {
+    Acquired(Result<Arc<dyn Lease>, AcquireError>),
+    Recovered(Result<Recovered, AcquireError>),
+    Bound(Result<Picked<L>, PickError>),
+    Launched(Result<Arc<dyn RunningServer>, ServeError>),
+    Probed(Result<(), ServeError>),
+    Published(Result<(), PublishError>),
+    Inspected(Custody),
+    Reclaimed(Result<(), AcquireError>),
+    Withdrawn(Result<(), WithdrawError>),
+    Ended(DrainReport),
+    Released(Result<(), WithdrawError>),
+}
+
+/// One run of a server, from start to stop.
+///
+/// Dropping it midway ends everything in the right order: the proof of life, the server, the listener, the ownership.
+pub struct ServerRunner<P: PortPicker, H, S, C> {
+    ports: Arc<P>,
+    http: Arc<H>,
+    store: Arc<S>,
+    clock: Arc<C>,
+    plan: Plan,
+
+    state: State,
+    call: Option<Pending<Outcome<P::Listener>>>,
+    deadline: Option<(Moment, Pending<()>)>,
+    retry: Option<Pending<()>>,
+    look: Option<Pending<()>>,
+    server_ended: Option<Pending<String>>,
+    commands: Option<mpsc::UnboundedReceiver<Command>>,
+
+    lease: Option<Arc<dyn Lease>>,
+    listener: Option<Arc<P::Listener>>,
+    server: Option<Arc<dyn RunningServer>>,
+    record: Option<Arc<ServerRecord>>,
+
+    /// What the current stop was asked to leave requests.
+    drain: Duration,
+    stop_began: Option<Moment>,
+    /// Why the last attempt to own or publish failed.
+    failure: Option<StartError>,
+    /// After a failed repair only the clock wakes the next one, for the attempt itself changes the directory.
+    repair_failed: bool,
+    report: StopReport,
+
+    status: watch::Sender<Status>,
+    events: broadcast::Sender<LifecycleEvent>,
+    shared_server: Arc<OnceLock<Weak<dyn RunningServer>>>,
+}
+
+impl<P, H, S, C> ServerRunner<P, H, S, C>
+where
+    P: PortPicker,
+    H: HttpServer<Listener = P::Listener>,
+    S: StateStore,
+    C: Clock,
+{
+    /// A run that waits to be started, and the way to talk to it.
+    pub fn new(ports: P, http: H, store: S, clock: C, plan: Plan) -> (Self, Handle) {
+        let (command_sender, commands) = mpsc::unbounded_channel();
+        let (status, status_receiver) = watch::channel(Status::Idle);
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let shared_server = Arc::new(OnceLock::new());
+        let handle = Handle {
+            commands: command_sender,
+            status: status_receiver,
+            events: events.clone(),
+            server: shared_server.clone(),
+        };
+        let runner = Self {
+            ports: Arc::new(ports),
+            http: Arc::new(http),
+            store: Arc::new(store),
+            clock: Arc::new(clock),
+            drain: plan.drain,
+            plan,
+            state: State::Idle,
+            call: None,
+            deadline: None,
+            retry: None,
+            look: None,
+            server_ended: None,
+            commands: Some(commands),
+            lease: None,
+            listener: None,
+            server: None,
+            record: None,
+            stop_began: None,
+            failure: None,
+            repair_failed: false,
+            report: StopReport::default(),
+            status,
+            events,
+            shared_server,
+        };
+        (runner, handle)
+    }
+
+    /// Runs until it is stopped. When every [`Handle`] is gone, so is the last one who could ask for a stop, and that
+    /// counts as asking.
+    pub async fn run(mut self) -> Arc<StopReport> {
+        loop {
+            if let State::Stopped(end) = self.state {
+                return self.finish(end);
+            }
+            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let before = self.state;
+        // A rejected event changes nothing, be it late or wrong.
+        let Ok(step) = before.step(event) else { return };
+        self.state = step.next;
+        if step.next.is_stopping() && !before.is_stopping() {
+            self.stop_began = Some(self.clock.monotonic());
+            self.explain_stop(before, event);
+            self.status.send_replace(Status::Stopping);
+        }
+        for &effect in step.effects {
+            self.carry_out(effect);
+        }
+        if self.state == State::Ready && self.look.is_none() {
+            self.look = self.next_look();
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Cancel => self.call = None,
+            Effect::Disown => self.lease.iter().for_each(|lease| lease.disown()),
+            Effect::CloseListener => self.listener = None,
+            Effect::RetryLater => self.retry = Some(self.sleep(RETRY_EVERY)),
+            Effect::Announce => self.announce(),
+            Effect::Arm(Deadline::Start) => {
+                self.status.send_replace(Status::Starting);
+                self.arm(self.plan.start_timeout);
+            }
+            Effect::Arm(Deadline::Drain) => self.arm(self.drain),
+            Effect::Arm(Deadline::Grace) => self.arm(GRACE),
+            Effect::Disarm => self.deadline = None,
+            call => self.call = self.begin(call),
+        }
+    }
+
+    /// The future of a call; none if what it needs isn't there, which the lifecycle rules out.
+    fn begin(&mut self, call: Effect) -> Option<Pending<Outcome<P::Listener>>> {
+        let lease = self.lease.clone();
+        let server = self.server.clone();
+        Some(match call {
+            Effect::Acquire => {
+                let store = self.store.clone();
+                Box::pin(async move { Outcome::Acquired(store.acquire().await) })
+            }
+            Effect::Bind => {
+                let (ports, preference) = (self.ports.clone(), self.plan.port);
+                Box::pin(async move { Outcome::Bound(ports.pick(preference).await) })
+            }
+            Effect::Launch => {
+                let (http, listener) = (self.http.clone(), self.listener.clone()?);
+                Box::pin(async move { Outcome::Launched(http.start(listener).await) })
+            }
+            Effect::Publish => {
+                let (lease, listener) = (lease?, self.listener.clone()?);
+                let record = self.record_for(&*listener);
+                let above = listener.highest_descriptor();
+                Box::pin(async move { Outcome::Published(lease.publish(&record, above).await) })
+            }
+            Effect::Drain => {
+                let server = server?;
+                self.tell(LifecycleEvent::Draining(server.stats()));
+                Box::pin(async move { Outcome::Ended(server.drain().await) })
+            }
+            Effect::Abort => {
+                let server = server?;
+                Box::pin(async move { Outcome::Ended(server.abort().await) })
+            }
+            Effect::Probe => {
+                let server = server?;
+                Box::pin(async move { Outcome::Probed(server.ready().await) })
+            }
+            Effect::Recover => {
+                let lease = lease?;
+                Box::pin(async move { Outcome::Recovered(lease.recover().await) })
+            }
+            Effect::Inspect => {
+                let lease = lease?;
+                Box::pin(async move { Outcome::Inspected(lease.inspect().await) })
+            }
+            Effect::Reclaim => {
+                let lease = lease?;
+                Box::pin(async move { Outcome::Reclaimed(lease.reclaim().await) })
+            }
+            Effect::Withdraw => {
+                let lease = lease?;
+                Box::pin(async move { Outcome::Withdrawn(lease.withdraw().await) })
+            }
+            Effect::Release => {
+                // Nothing of the server is left when the next owner comes.
+                (self.server_ended, self.server) = (None, None);
+                let lease = lease?;
+                Box::pin(async move { Outcome::Released(lease.release().await) })
+            }
+            _ => return None,
+        })
+    }
+
+    /// Keeps what a call brought, and names it as an event.
+    fn absorb(&mut self, outcome: Outcome<P::Listener>) -> Event {
+        match outcome {
+            Outcome::Acquired(Ok(lease)) => {
+                self.lease = Some(lease);
+                Event::Done
+            }
+            Outcome::Acquired(Err(error)) => {
+                let busy = matches!(error, AcquireError::Busy(_));
+                self.failure = Some(error.into());
+                if busy { Event::Busy } else { Event::Failed }
+            }
+            Outcome::Recovered(Ok(recovered)) => {
+                if let (PortPreference::Any, true, Some(port)) =
+                    (self.plan.port, self.plan.sticky, recovered.last_port)
+                {
+                    self.plan.port = PortPreference::Prefer(port);
+                }
+                if recovered.removed > 0 {
+                    self.tell(LifecycleEvent::Recovered(recovered));
+                }
+                Event::Done
+            }
+            Outcome::Bound(Ok(picked)) => {
+                if let Some(from) = picked.moved_from {
+                    let to = picked.listener.endpoint().port();
+                    self.tell(LifecycleEvent::PortMoved { from, to });
+                }
+                self.listener = Some(Arc::new(picked.listener));
+                Event::Done
+            }
+            Outcome::Launched(Ok(server)) => {
+                // The only one to set it.
+                let _ = self.shared_server.set(Arc::downgrade(&server));
+                let watched = server.clone();
+                self.server_ended = Some(Box::pin(async move { watched.ended().await }));
+                self.server = Some(server);
+                Event::Done
+            }
+            Outcome::Published(Ok(())) => {
+                if self.state == State::Republishing {
+                    self.tell(LifecycleEvent::Republished);
+                }
+                Event::Done
+            }
+            Outcome::Published(Err(error)) => self.failed(error.into()),
+            Outcome::Recovered(Err(error)) => self.failed(error.into()),
+            Outcome::Bound(Err(error)) => self.failed(error.into()),
+            Outcome::Launched(Err(error)) | Outcome::Probed(Err(error)) => {
+                self.failed(error.into())
+            }
+            Outcome::Reclaimed(Err(
+                error @ (AcquireError::Busy(_) | AcquireError::AlreadyRunning(_)),
+            )) => {
+                self.failure = Some(error.into());
+                Event::Busy
+            }
+            Outcome::Reclaimed(Err(error)) => self.failed(error.into()),
+            Outcome::Probed(Ok(())) | Outcome::Reclaimed(Ok(())) => Event::Done,
+            Outcome::Inspected(Custody::Intact) => Event::Done,
+            Outcome::Inspected(Custody::RecordLost) => Event::RecordLost,
+            Outcome::Inspected(Custody::OwnershipLost) => Event::OwnershipLost,
+            Outcome::Withdrawn(Ok(())) | Outcome::Released(Ok(())) => Event::Done,
+            Outcome::Withdrawn(Err(error)) => {
+                self.report.left.push(Leftover::Record(error));
+                Event::Failed
+            }
+            Outcome::Released(Err(error)) => {
+                self.report.left.push(Leftover::Ownership(error));
+                Event::Failed
+            }
+            Outcome::Ended(report) => {
+                self.report.drained = report.drained;
+                self.report.aborted = report.aborted;
+                Event::Done
+            }
+        }
+    }
+
+    fn failed(&mut self, error: StartError) -> Event {
+        if matches!(self.state, State::Republishing | State::Reclaiming) {
+            self.repair_failed = true;
+            self.tell(LifecycleEvent::Exposed(error.to_string()));
+        }
+        self.failure = Some(error);
+        Event::Failed
+    }
+
+    /// The next thing that happens. What people ask comes first, what is due last.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Some(commands) = &mut self.commands
+            && let Poll::Ready(command) = commands.poll_recv(cx)
+        {
+            return Poll::Ready(match command {
+                Some(Command::Start) => Event::Start,
+                Some(Command::Stop(drain)) => self.stop_asked(drain),
+                None => {
+                    self.commands = None;
+                    self.stop_asked(None)
+                }
+            });
+        }
+        if let Poll::Ready(outcome) = poll_slot(&mut self.call, cx) {
+            return Poll::Ready(self.absorb(outcome));
+        }
+        if let Poll::Ready(reason) = poll_slot(&mut self.server_ended, cx) {
+            if !self.state.is_stopping() {
+                self.report.cause = StopCause::ServerEnded(reason);
+            }
+            return Poll::Ready(Event::ServerEnded);
+        }
+        if let Some((_, alarm)) = &mut self.deadline
+            && alarm.as_mut().poll(cx).is_ready()
+        {
+            self.deadline = None;
+            return Poll::Ready(Event::DeadlinePassed);
+        }
+        if poll_slot(&mut self.retry, cx).is_ready() {
+            return Poll::Ready(Event::RetryDue);
+        }
+        ready!(poll_slot(&mut self.look, cx));
+        Poll::Ready(Event::LookDue)
+    }
+
+    fn stop_asked(&mut self, drain: Option<Duration>) -> Event {
+        let drain = drain.unwrap_or(self.plan.drain);
+        if drain.is_zero() {
+            return Event::Stop(Pace::Abort);
+        }
+        if !self.state.is_stopping() {
+            self.drain = drain;
+        } else if let (Some((until, _)), true) = (&self.deadline, self.is_draining())
+            && self.clock.monotonic() + drain < *until
+        {
+            self.arm(drain);
+        }
+        Event::Stop(Pace::Drain)
+    }
+
+    const fn is_draining(&self) -> bool {
+        use crate::lifecycle::Holding::Server;
+        matches!(
+            self.state,
+            State::Settling(Server, Pace::Drain)
+                | State::Withdrawing(Pace::Drain)
+                | State::Draining
+        )
+    }
+
+    fn explain_stop(&mut self, before: State, event: Event) {
+        let ended = matches!(self.report.cause, StopCause::ServerEnded(_));
+        self.report.cause = match (before, event, self.failure.take()) {
+            (State::Reclaiming, Event::Busy, _) => StopCause::OwnershipLost,
+            (_, Event::Stop(_), _) => match self.was_ready() {
+                true => StopCause::Asked,
+                false => StopCause::StartFailed(StartError::Stopped),
+            },
+            (_, Event::ServerEnded, _) if ended && self.was_ready() => return,
+            (_, Event::ServerEnded, _) => {
+                let StopCause::ServerEnded(reason) = std::mem::take(&mut self.report.cause) else {
+                    return;
+                };
+                StopCause::StartFailed(StartError::ServerEnded(reason))
+            }
+            (State::Waiting, Event::DeadlinePassed, Some(busy)) => StopCause::StartFailed(busy),
+            (_, Event::DeadlinePassed, _) => {
+                StopCause::StartFailed(StartError::TimedOut(self.plan.start_timeout))
+            }
+            (_, _, Some(error)) => StopCause::StartFailed(error),
+            (_, _, None) => return,
+        };
+    }
+
+    fn was_ready(&self) -> bool {
+        matches!(*self.status.borrow(), Status::Ready(_))
+    }
+
+    fn announce(&mut self) {
+        let Some(record) = self.record.clone() else {
+            return;
+        };
+        self.failure = None;
+        self.tell(LifecycleEvent::Ready(record.clone()));
+        self.status.send_replace(Status::Ready(record));
+    }
+
+    fn finish(mut self, end: End) -> Arc<StopReport> {
+        if end == End::Stuck {
+            // Somebody may still be writing: nobody else must own the place before this process has ended.
+            std::mem::forget(self.lease.take());
+            self.report.left.push(Leftover::Stuck);
+        }
+        self.let_go();
+        let now = self.clock.monotonic();
+        let began = self.stop_began.unwrap_or(now);
+        self.report.took = now.0.saturating_sub(began.0);
+        let report = Arc::new(std::mem::take(&mut self.report));
+        self.tell(LifecycleEvent::Stopped(report.clone()));
+        self.status.send_replace(Status::Stopped(report.clone()));
+        report
+    }
+
+    fn record_for(&mut self, listener: &P::Listener) -> Arc<ServerRecord> {
+        let plan = &self.plan;
+        let started_at = self.clock.now();
+        self.record
+            .get_or_insert_with(|| {
+                Arc::new(ServerRecord {
+                    endpoint: listener.endpoint(),
+                    pid: plan.pid,
+                    started_at,
+                    name: Some(plan.name.clone()),
+                    instance_id: Some(plan.instance_id),
+                    held_by: plan.held_by,
+                    origin: plan.origin.clone(),
+                    app: Some(plan.app.clone()),
+                    token: plan.token.clone(),
+                })
+            })
+            .clone()
+    }
+
+    fn next_look(&mut self) -> Option<Pending<()>> {
+        let tick = self.sleep(self.plan.look_every);
+        if std::mem::take(&mut self.repair_failed) {
+            return Some(tick);
+        }
+        let lease = self.lease.clone()?;
+        Some(Box::pin(async move {
+            let (mut tick, mut changed) = (tick, pin!(lease.changed()));
+            poll_fn(|cx| match changed.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => tick.as_mut().poll(cx),
+            })
+            .await;
+        }))
+    }
+
+    fn arm(&mut self, span: Duration) {
+        let until = self.clock.monotonic() + span;
+        self.deadline = Some((until, self.sleep(span)));
+    }
+
+    fn sleep(&self, span: Duration) -> Pending<()> {
+        let (clock, until) = (self.clock.clone(), self.clock.monotonic() + span);
+        Box::pin(async move { clock.sleep_until(until).await })
+    }
+
+    fn tell(&self, event: LifecycleEvent) {
+        // Nobody has to listen.
+        let _ = self.events.send(event);
+    }
+}
+
+impl<P: PortPicker, H, S, C> ServerRunner<P, H, S, C> {
+    fn let_go(&mut self) {
+        if let Some(lease) = &self.lease {
+            lease.disown();
+        }
+        (self.call, self.look) = (None, None);
+        (self.server_ended, self.server) = (None, None);
+        self.listener = None;
+        self.lease = None;
+    }
+}
+
+impl<P: PortPicker, H, S, C> Drop for ServerRunner<P, H, S, C> {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+fn poll_slot<T>(slot: &mut Option<Pending<T>>, cx: &mut Context<'_>) -> Poll<T> {
+    let Some(future) = slot else {
+        return Poll::Pending;
+    };
+    let value = ready!(future.as_mut().poll(cx));
+    *slot = None;
+    Poll::Ready(value)
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;
