@@ -218,8 +218,11 @@ impl State {
             // A start that fails.
             (Is::Acquiring, On::Failed) => (Is::Stopped(End::Clean), &[Do::Disarm]),
             (Is::Waiting, On::DeadlinePassed) => (Is::Stopped(End::Clean), &[]),
-            (Is::Acquiring | Is::Recovering, On::DeadlinePassed) => {
-                (Is::Stopped(End::Stuck), &[Do::Cancel])
+            (Is::Acquiring, On::DeadlinePassed) => {
+                (Is::Settling(Holding::Nothing, Abort), &[Do::Arm(Grace)])
+            }
+            (Is::Recovering, On::DeadlinePassed) => {
+                (Is::Settling(Holding::Lease, Abort), &[Do::Arm(Grace)])
             }
             (Is::Recovering | Is::Binding, On::Failed) => {
                 (Is::Releasing, &[Do::Arm(Grace), Do::Release])
@@ -370,7 +373,8 @@ impl State {
                 | Is::Draining
                 | Is::Aborting(_),
                 On::ServerEnded,
-            ) => return Err(Rejection::NoOp),
+            )
+            | (Is::Stopped(_), On::RetryDue) => return Err(Rejection::NoOp),
 
             _ => return Err(Rejection::Invalid),
         };

@@ -379,9 +379,7 @@ where
             return Poll::Ready(self.absorb(outcome));
         }
         if let Poll::Ready(reason) = poll_slot(&mut self.server_ended, cx) {
-            if !self.state.is_stopping() {
-                self.report.cause = StopCause::ServerEnded(reason);
-            }
+            self.failure = Some(StartError::ServerEnded(reason));
             return Poll::Ready(Event::ServerEnded);
         }
         if let Some((_, alarm)) = &mut self.deadline
@@ -423,26 +421,20 @@ where
     }
 
     fn explain_stop(&mut self, before: State, event: Event) {
-        let ended = matches!(self.report.cause, StopCause::ServerEnded(_));
-        self.report.cause = match (before, event, self.failure.take()) {
-            (State::Reclaiming, Event::Busy, _) => StopCause::OwnershipLost,
-            (_, Event::Stop(_), _) => match self.was_ready() {
-                true => StopCause::Asked,
-                false => StopCause::StartFailed(StartError::Stopped),
-            },
-            (_, Event::ServerEnded, _) if ended && self.was_ready() => return,
-            (_, Event::ServerEnded, _) => {
-                let StopCause::ServerEnded(reason) = std::mem::take(&mut self.report.cause) else {
-                    return;
-                };
-                StopCause::StartFailed(StartError::ServerEnded(reason))
+        let timed_out = StartError::TimedOut(self.plan.start_timeout);
+        let failed = StopCause::StartFailed;
+        self.report.cause = match (self.was_ready(), before, event, self.failure.take()) {
+            (true, State::Reclaiming, Event::Busy, _) => StopCause::OwnershipLost,
+            (true, _, Event::ServerEnded, Some(StartError::ServerEnded(reason))) => {
+                StopCause::ServerEnded(reason)
             }
-            (State::Waiting, Event::DeadlinePassed, Some(busy)) => StopCause::StartFailed(busy),
-            (_, Event::DeadlinePassed, _) => {
-                StopCause::StartFailed(StartError::TimedOut(self.plan.start_timeout))
+            (true, ..) => StopCause::Asked,
+            (false, _, Event::Stop(_), _) | (false, _, _, None) => failed(StartError::Stopped),
+            (false, State::Waiting | State::Acquiring, Event::DeadlinePassed, Some(busy)) => {
+                failed(busy)
             }
-            (_, _, Some(error)) => StopCause::StartFailed(error),
-            (_, _, None) => return,
+            (false, _, Event::DeadlinePassed, _) => failed(timed_out),
+            (false, _, _, Some(error)) => failed(error),
         };
     }
 

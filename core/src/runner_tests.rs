@@ -1,1 +1,582 @@
+//! The runner over mocks: each test sets the world up, and checks what came out of it, not which calls were made.
 
+use std::io;
+use std::num::NonZeroU16;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use mockall::mock;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::handle::StopError;
+use crate::http_server::ServerStats;
+use crate::presence::{Observation, Phase};
+use crate::record::Endpoint;
+
+mock! {
+    Ports {}
+    #[async_trait]
+    impl PortPicker for Ports {
+        type Listener = FakeListener;
+        async fn pick(&self, preference: PortPreference) -> Result<Picked<FakeListener>, PickError>;
+    }
+}
+
+mock! {
+    Http {}
+    #[async_trait]
+    impl HttpServer for Http {
+        type Listener = FakeListener;
+        async fn start(&self, listener: Arc<FakeListener>) -> Result<Arc<dyn RunningServer>, ServeError>;
+    }
+}
+
+mock! {
+    Store {}
+    #[async_trait]
+    impl StateStore for Store {
+        async fn acquire(&self) -> Result<Arc<dyn Lease>, AcquireError>;
+        async fn observe(&self) -> Observation;
+    }
+}
+
+/// Tokio's paused time: when all that is left to do is to sleep, it moves to the next one who wakes up.
+struct VirtualClock(tokio::time::Instant);
+
+impl Default for VirtualClock {
+    fn default() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+#[async_trait]
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_micros(0)
+    }
+
+    fn monotonic(&self) -> Moment {
+        Moment(self.0.elapsed())
+    }
+
+    async fn sleep_until(&self, deadline: Moment) {
+        match self.0.checked_add(deadline.0) {
+            Some(instant) => tokio::time::sleep_until(instant).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What is held in the world, and in which order it was let go.
+#[derive(Default)]
+struct World {
+    log: Mutex<Vec<&'static str>>,
+    changed: Notify,
+    killed: Notify,
+    custody: Mutex<Vec<Custody>>,
+}
+
+impl World {
+    fn note(&self, what: &'static str) {
+        self.log.lock().unwrap().push(what);
+    }
+
+    fn log(&self) -> Vec<&'static str> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+struct FakeListener(Arc<World>);
+
+impl Listener for FakeListener {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::v4(PORT)
+    }
+
+    fn highest_descriptor(&self) -> Option<i32> {
+        Some(7)
+    }
+}
+
+impl Drop for FakeListener {
+    fn drop(&mut self) {
+        self.0.note("listener closed");
+    }
+}
+
+const PORT: NonZeroU16 = NonZeroU16::new(4711).unwrap();
+
+/// A lease that keeps a log; where a fault is set, it fails or hangs there.
+struct FakeLease {
+    world: Arc<World>,
+    fault: Option<(&'static str, Fault)>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    Fails,
+    Hangs,
+}
+
+impl FakeLease {
+    async fn meet(&self, call: &'static str) -> Result<(), io::Error> {
+        match self.fault {
+            Some((at, Fault::Fails)) if at == call => Err(io::Error::other("injected")),
+            Some((at, Fault::Hangs)) if at == call => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+fn withdraw_error(source: io::Error) -> WithdrawError {
+    WithdrawError {
+        action: "test",
+        path: "/nowhere".into(),
+        source: Arc::new(source),
+    }
+}
+
+#[async_trait]
+impl Lease for FakeLease {
+    async fn recover(&self) -> Result<Recovered, AcquireError> {
+        self.meet("recover")
+            .await
+            .map_err(|_| AcquireError::Busy(None))?;
+        Ok(Recovered {
+            last_port: Some(PORT),
+            ..Recovered::default()
+        })
+    }
+
+    async fn publish(&self, _: &ServerRecord, above: Option<i32>) -> Result<(), PublishError> {
+        assert_eq!(above, Some(7), "the proof is numbered above the listener");
+        // It lands, even if it fails.
+        self.world.note("published");
+        self.meet("publish")
+            .await
+            .map_err(|_| PublishError::Withdrawn)
+    }
+
+    async fn withdraw(&self) -> Result<(), WithdrawError> {
+        self.world.note("unbelieved");
+        self.meet("withdraw").await.map_err(withdraw_error)
+    }
+
+    fn disown(&self) {
+        self.world.note("unbelieved");
+    }
+
+    async fn changed(&self) {
+        self.world.changed.notified().await;
+    }
+
+    async fn inspect(&self) -> Custody {
+        let next = self.world.custody.lock().unwrap().pop();
+        next.unwrap_or(Custody::Intact)
+    }
+
+    async fn reclaim(&self) -> Result<(), AcquireError> {
+        match self.fault {
+            Some(("reclaim", _)) => Err(AcquireError::Busy(Some(Phase::Starting))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn release(&self) -> Result<(), WithdrawError> {
+        self.meet("release").await.map_err(withdraw_error)?;
+        self.world.note("released");
+        Ok(())
+    }
+}
+
+/// A server that is ready at once, and then does as it is told.
+#[derive(Clone, Copy)]
+enum Behaviour {
+    Drains,
+    NeverDrains,
+    Dies,
+}
+
+struct FakeServer(Arc<World>, Behaviour);
+
+#[async_trait]
+impl RunningServer for FakeServer {
+    async fn ready(&self) -> Result<(), ServeError> {
+        Ok(())
+    }
+
+    async fn drain(&self) -> DrainReport {
+        self.0.note("draining");
+        if matches!(self.1, Behaviour::NeverDrains) {
+            std::future::pending::<()>().await;
+        }
+        DrainReport {
+            drained: 3,
+            aborted: 0,
+        }
+    }
+
+    async fn abort(&self) -> DrainReport {
+        self.0.note("aborted");
+        DrainReport {
+            drained: 1,
+            aborted: 2,
+        }
+    }
+
+    async fn ended(&self) -> String {
+        match self.1 {
+            Behaviour::Dies => self.0.killed.notified().await,
+            _ => std::future::pending().await,
+        }
+        "it was shot".to_owned()
+    }
+
+    fn stats(&self) -> ServerStats {
+        ServerStats::default()
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        name: "test".parse().unwrap(),
+        instance_id: InstanceId::from_bits(1),
+        pid: 1,
+        origin: Origin::default(),
+        app: AppInfo {
+            name: "test".into(),
+            version: String::new(),
+        },
+        token: None,
+        held_by: HeldBy::Owner,
+        port: PortPreference::Any,
+        sticky: false,
+        start_timeout: Duration::from_secs(10),
+        drain: Duration::from_secs(10),
+        look_every: Duration::MAX,
+    }
+}
+
+struct Setup {
+    world: Arc<World>,
+    ports: MockPorts,
+    http: MockHttp,
+    store: MockStore,
+    plan: Plan,
+}
+
+fn setup(fault: Option<(&'static str, Fault)>, behaviour: Behaviour) -> Setup {
+    let world = Arc::new(World::default());
+    let mut ports = MockPorts::new();
+    let held = world.clone();
+    ports.expect_pick().returning(move |_| {
+        let listener = FakeListener(held.clone());
+        Ok(Picked {
+            listener,
+            moved_from: None,
+        })
+    });
+    let mut http = MockHttp::new();
+    let held = world.clone();
+    http.expect_start().returning(move |listener| {
+        drop(listener);
+        let server: Arc<dyn RunningServer> = Arc::new(FakeServer(held.clone(), behaviour));
+        Ok(server)
+    });
+    let mut store = MockStore::new();
+    let held = world.clone();
+    store.expect_acquire().returning(move || {
+        let lease: Arc<dyn Lease> = Arc::new(FakeLease {
+            world: held.clone(),
+            fault,
+        });
+        Ok(lease)
+    });
+    Setup {
+        world,
+        ports,
+        http,
+        store,
+        plan: plan(),
+    }
+}
+
+impl Setup {
+    fn launch(self) -> (Arc<World>, Handle) {
+        let (runner, handle) = ServerRunner::new(
+            self.ports,
+            self.http,
+            self.store,
+            VirtualClock::default(),
+            self.plan,
+        );
+        tokio::spawn(runner.run());
+        (self.world, handle)
+    }
+}
+
+const STOP: Option<Duration> = Some(Duration::from_secs(5));
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_belief_then_the_listener_then_requests_then_ownership() {
+    let (world, handle) = setup(None, Behaviour::Drains).launch();
+    let record = handle.start().await.unwrap();
+    assert_eq!(record.endpoint.port(), PORT);
+    assert!(handle.is_running());
+
+    let report = handle.stop(STOP).await.unwrap();
+
+    assert_eq!((report.drained, report.aborted), (3, 0));
+    let order = [
+        "published",
+        "unbelieved",
+        "listener closed",
+        "draining",
+        "released",
+    ];
+    assert_eq!(world.log()[..5], order);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_outlast_the_deadline_are_cut_off() {
+    let (_, handle) = setup(None, Behaviour::NeverDrains).launch();
+    handle.start().await.unwrap();
+    let report = handle.stop(STOP).await.unwrap();
+    assert_eq!((report.drained, report.aborted), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_twice_gives_the_same_report() {
+    let (_, handle) = setup(None, Behaviour::Drains).launch();
+    handle.start().await.unwrap();
+    let (first, second) = tokio::join!(handle.stop(STOP), handle.stop(STOP));
+    let third = handle.stop(None).await.unwrap();
+    assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
+    assert_eq!(third.drained, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_start_is_an_error() {
+    let (_, handle) = setup(None, Behaviour::Drains).launch();
+    handle.start().await.unwrap();
+    assert!(matches!(
+        handle.start().await,
+        Err(StartError::AlreadyStarted)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_owner_is_reported_at_once() {
+    let mut parts = setup(None, Behaviour::Drains);
+    parts.store = MockStore::new();
+    parts.store.expect_acquire().times(1).returning(|| {
+        let record = ServerRecord {
+            endpoint: Endpoint::v4(PORT),
+            pid: 2,
+            started_at: Timestamp::from_unix_micros(0),
+            name: None,
+            instance_id: None,
+            held_by: HeldBy::Owner,
+            origin: Origin::default(),
+            app: None,
+            token: None,
+        };
+        Err(AcquireError::AlreadyRunning(Box::new(record)))
+    });
+    let (_, handle) = parts.launch();
+    let error = handle.start().await.unwrap_err();
+    assert_eq!(error.already_running().unwrap().pid, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dying_owner_is_waited_for() {
+    let mut parts = setup(None, Behaviour::Drains);
+    let world = parts.world.clone();
+    let mut tries = 0;
+    parts.store = MockStore::new();
+    parts.store.expect_acquire().returning(move || {
+        tries += 1;
+        let lease: Arc<dyn Lease> = Arc::new(FakeLease {
+            world: world.clone(),
+            fault: None,
+        });
+        let busy = tries < 4;
+        match busy {
+            true => Err(AcquireError::Busy(Some(Phase::Stopping))),
+            false => Ok(lease),
+        }
+    });
+    let (_, handle) = parts.launch();
+    assert!(handle.start().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_stays_busy_is_named_after_the_start_timeout() {
+    let mut parts = setup(None, Behaviour::Drains);
+    parts.store = MockStore::new();
+    parts
+        .store
+        .expect_acquire()
+        .returning(|| Err(AcquireError::Busy(Some(Phase::Stopping))));
+    let (_, handle) = parts.launch();
+    let error = handle.start().await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StartError::Acquire(AcquireError::Busy(Some(Phase::Stopping)))
+        ),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_fails_may_have_landed_and_is_withdrawn() {
+    let (world, handle) = setup(Some(("publish", Fault::Fails)), Behaviour::Drains).launch();
+    let error = handle.start().await.unwrap_err();
+    assert!(matches!(error, StartError::Publish(_)), "{error:?}");
+    let order = [
+        "published",
+        "unbelieved",
+        "listener closed",
+        "aborted",
+        "released",
+    ];
+    assert_eq!(world.log()[..5], order);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_removed_makes_the_stop_unclean_and_stops_nothing_else() {
+    let (world, handle) = setup(Some(("withdraw", Fault::Fails)), Behaviour::Drains).launch();
+    handle.start().await.unwrap();
+    let Err(StopError::Unclean(report)) = handle.stop(STOP).await else {
+        panic!("the stop was clean");
+    };
+    assert!(matches!(report.left[..], [Leftover::Record(_)]));
+    assert!(world.log().contains(&"released"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_is_reported_and_ownership_kept() {
+    for call in ["recover", "publish", "withdraw", "release"] {
+        let (world, handle) = setup(Some((call, Fault::Hangs)), Behaviour::Drains).launch();
+        let started = handle.start().await;
+        let report = match handle.stop(STOP).await {
+            Err(StopError::Unclean(report)) => report,
+            other => panic!("{call}: {other:?}"),
+        };
+        assert_eq!(
+            started.is_ok(),
+            matches!(call, "withdraw" | "release"),
+            "{call}"
+        );
+        assert!(
+            matches!(report.left.last(), Some(Leftover::Stuck)),
+            "{call}"
+        );
+        assert!(!world.log().contains(&"released"), "{call}");
+        let log = world.log();
+        let closed = log.iter().position(|l| *l == "listener closed");
+        let unbelieved = log.iter().position(|l| *l == "unbelieved");
+        assert!(closed.is_none() || unbelieved < closed, "{call}: {log:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_record_is_published_again() {
+    let (world, handle) = setup(None, Behaviour::Drains).launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    world.custody.lock().unwrap().push(Custody::RecordLost);
+    world.changed.notify_one();
+    while !matches!(events.next().await, Some(LifecycleEvent::Republished)) {}
+    assert_eq!(world.log(), ["published", "published"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ownership_that_others_have_ends_the_run() {
+    let (world, handle) = setup(Some(("reclaim", Fault::Fails)), Behaviour::Drains).launch();
+    handle.start().await.unwrap();
+    world.custody.lock().unwrap().push(Custody::OwnershipLost);
+    world.changed.notify_one();
+    let report = handle.wait_stopped().await.unwrap();
+    assert!(matches!(report.cause, StopCause::OwnershipLost));
+    assert_eq!(
+        world.log()[1..4],
+        ["unbelieved", "listener closed", "draining"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_is_withdrawn_and_says_why() {
+    let (world, handle) = setup(None, Behaviour::Dies).launch();
+    handle.start().await.unwrap();
+    world.killed.notify_one();
+    let report = handle.wait_stopped().await.unwrap();
+    assert!(matches!(&report.cause, StopCause::ServerEnded(reason) if reason == "it was shot"));
+    assert!(world.log().contains(&"released"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_whose_future_is_dropped_goes_on() {
+    let (_, handle) = setup(None, Behaviour::Drains).launch();
+    {
+        let start = std::pin::pin!(handle.start());
+        let mut start = Some(start);
+        std::future::poll_fn(|cx| {
+            let _ = start.take().map(|s| s.poll(cx));
+            Poll::Ready(())
+        })
+        .await;
+    }
+    assert!(handle.wait_ready().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_whose_future_is_dropped_goes_on() {
+    let (_, handle) = setup(None, Behaviour::Drains).launch();
+    handle.start().await.unwrap();
+    handle.request_stop(STOP);
+    assert_eq!(handle.wait_stopped().await.unwrap().drained, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_is_dropped_lets_go_in_order() {
+    let parts = setup(None, Behaviour::Drains);
+    let world = parts.world.clone();
+    let (runner, handle) = ServerRunner::new(
+        parts.ports,
+        parts.http,
+        parts.store,
+        VirtualClock::default(),
+        parts.plan,
+    );
+    let task = tokio::spawn(runner.run());
+    handle.start().await.unwrap();
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert_eq!(world.log(), ["published", "unbelieved", "listener closed"]);
+    assert!(matches!(handle.stop(None).await, Err(StopError::Gone)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_port_is_preferred_when_it_is_sticky() {
+    let mut parts = setup(None, Behaviour::Drains);
+    parts.plan.sticky = true;
+    let world = parts.world.clone();
+    parts.ports = MockPorts::new();
+    parts
+        .ports
+        .expect_pick()
+        .withf(|preference| *preference == PortPreference::Prefer(PORT))
+        .returning(move |_| {
+            let listener = FakeListener(world.clone());
+            Ok(Picked {
+                listener,
+                moved_from: None,
+            })
+        });
+    let (_, handle) = parts.launch();
+    assert!(handle.start().await.is_ok());
+}
