@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use daymark_core::port_picker::{Listener as _, PickError, Picked, PortPicker, PortPreference};
 use listenfd::ListenFd;
-use socket2::SockRef;
 
 use super::listener::BoundListener;
 
@@ -39,8 +38,11 @@ impl PortPicker for Inherited {
             .ok_or_else(|| unfit("it was used before".to_owned()))?
             .map_err(|e| unfit(e.to_string()))?;
         // Asked of the system, not believed: a bound socket that doesn't listen would refuse every client.
-        let listens = SockRef::from(&socket).is_listener();
-        if !listens.map_err(|e| unfit(e.to_string()))? {
+        #[cfg(target_os = "linux")]
+        if !socket2::SockRef::from(&socket)
+            .is_listener()
+            .map_err(|e| unfit(e.to_string()))?
+        {
             return Err(unfit("it does not listen".to_owned()));
         }
         let listener = BoundListener::adopt(socket).map_err(|e| unfit(e.to_string()))?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use daymark_core::state_store::AcquireError;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tempfile::TempPath;
 
@@ -214,9 +214,10 @@ impl StateDir {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
             .ok()
             .map(|stat| Stamp {
-                inode: (stat.st_dev, stat.st_ino),
+                // The types of these fields differ between systems.
+                inode: (stat.st_dev.into(), stat.st_ino),
                 size: stat.st_size,
-                modified: (stat.st_mtime, stat.st_mtime_nsec),
+                modified: (stat.st_mtime, stat.st_mtime_nsec.into()),
             })
     }
 
@@ -256,9 +257,9 @@ impl StateDir {
 /// What a name led to at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    inode: (u64, u64),
+    inode: (i128, u64),
     size: i64,
-    modified: (i64, u64),
+    modified: (i64, i128),
 }
 
 /// The same file under a descriptor whose number is above `above`.
@@ -290,7 +291,8 @@ pub(super) fn means_symlink(error: &io::Error) -> bool {
 }
 
 /// Whether some process holds a lock on the file, as far as the system tells without trying it: `/proc/locks`
-/// (proc_locks(5)). Where that can't be read, the answer is no.
+/// (proc_locks(5)).
+#[cfg(target_os = "linux")]
 pub(super) fn seems_locked(file: &File) -> bool {
     let (Ok(locks), Ok(meta)) = (std::fs::read_to_string("/proc/locks"), file.metadata()) else {
         return false;
@@ -302,10 +304,16 @@ pub(super) fn seems_locked(file: &File) -> bool {
         .any(|line| line.contains(" FLOCK ") && line.split(' ').any(|word| word == wanted))
 }
 
+/// No: here it can't be told without trying the lock.
+#[cfg(not(target_os = "linux"))]
+pub(super) const fn seems_locked(_file: &File) -> bool {
+    false
+}
+
 fn require_regular(file: &File) -> io::Result<()> {
-    match FileType::from_raw_mode(file.metadata()?.mode()) {
-        FileType::RegularFile => Ok(()),
-        _ => Err(io::Error::other("it is not a regular file")),
+    match file.metadata()?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is not a regular file")),
     }
 }
 
