@@ -89,14 +89,20 @@ impl Access {
 }
 
 impl HostPolicy {
+    /// Whether every name that the request uses is one of ours. HTTP/1.0 may use none; no browser speaks that.
     fn admits<B>(&self, request: &Request<B>) -> bool {
-        let named =
-            header(request, &HOST).or_else(|| request.uri().authority().map(|a| a.as_str()));
-        let name = match named {
-            // HTTP/1.0 has no Host; no browser sends that.
-            None => return true,
-            Some(authority) => host_of(authority),
-        };
+        let in_target = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
+        let in_headers = request.headers().get_all(HOST).into_iter();
+        in_headers
+            .map(|host| host.to_str().unwrap_or_default())
+            .chain(in_target)
+            .all(|authority| self.admits_name(host_of(authority)))
+    }
+
+    fn admits_name(&self, name: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Loopback => is_loopback(name),
