@@ -1,10 +1,12 @@
 //! Being woken when a directory changes, without looking all the time.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use same_file::Handle;
 use tokio::sync::Notify;
 
 /// Watches one directory, by the system's own means (inotify(7), FSEvents, ReadDirectoryChangesW).
@@ -14,6 +16,9 @@ use tokio::sync::Notify;
 pub struct DirWatch {
     _watcher: RecommendedWatcher,
     woken: Arc<Notify>,
+    path: PathBuf,
+    /// The directory itself, held open so that no other one can come to look like it.
+    dir: Handle,
 }
 
 impl DirWatch {
@@ -22,7 +27,8 @@ impl DirWatch {
     /// # Errors
     ///
     /// When there is no such directory, or the system has no watch left.
-    pub fn on(dir: &Path) -> notify::Result<Self> {
+    pub fn on(dir: &Path) -> io::Result<Self> {
+        let handle = Handle::from_path(dir)?;
         let woken = Arc::new(Notify::new());
         let waker = woken.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -30,12 +36,23 @@ impl DirWatch {
             if !event.is_ok_and(|event| is_mere_reading(event.kind)) {
                 waker.notify_one();
             }
-        })?;
-        watcher.watch(dir, RecursiveMode::NonRecursive)?;
+        })
+        .map_err(io::Error::other)?;
+        watcher
+            .watch(dir, RecursiveMode::NonRecursive)
+            .map_err(io::Error::other)?;
         Ok(Self {
             _watcher: watcher,
             woken,
+            path: dir.to_owned(),
+            dir: handle,
         })
+    }
+
+    /// Whether `path` is what was watched, and still leads to the directory that is.
+    #[must_use]
+    pub fn is_on(&self, path: &Path) -> bool {
+        self.path == path && Handle::from_path(path).is_ok_and(|now| now == self.dir)
     }
 
     /// Waits until something has changed since the last call, or since the watch began. It may wake for nothing. One

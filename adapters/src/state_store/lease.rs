@@ -15,7 +15,6 @@ use daymark_core::record::{InstanceId, ServerRecord};
 use daymark_core::state_store::{
     AcquireError, Custody, Lease, PublishError, Recovered, WithdrawError,
 };
-use tokio::sync::Mutex as AsyncMutex;
 
 use super::dir_watch::DirWatch;
 use super::file::{blocking, owner_of, take_ownership};
@@ -63,7 +62,6 @@ impl Drop for Ownership {
 #[derive(Debug)]
 pub(super) struct FileLease {
     shared: Arc<Shared>,
-    watch: AsyncMutex<Option<DirWatch>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +73,7 @@ struct Shared {
     /// None once it was given back.
     ownership: Mutex<Option<Ownership>>,
     proof: Mutex<Proof>,
+    watch: Mutex<Option<Arc<DirWatch>>>,
 }
 
 /// What vouches for the record. Its mutex is never held across a call that the disk could hold up.
@@ -103,10 +102,10 @@ impl FileLease {
             temporary: format!(".{RECORD}.{instance}.tmp"),
             ownership: Mutex::new(Some(ownership)),
             proof: Mutex::new(Proof::default()),
+            watch: Mutex::new(None),
         };
         Self {
             shared: Arc::new(shared),
-            watch: AsyncMutex::new(None),
         }
     }
 
@@ -137,16 +136,7 @@ impl Lease for FileLease {
     }
 
     async fn changed(&self) {
-        let mut watch = self.watch.lock().await;
-        if watch.is_none() {
-            *watch = self
-                .with(|shared| {
-                    let path = shared.ownership().as_ref().map(|o| o.dir.path().to_owned());
-                    path.and_then(|path| DirWatch::on(&path).ok())
-                })
-                .await;
-        }
-        match &*watch {
+        match self.with(Shared::watch).await {
             Some(watch) => watch.changed().await,
             // The clock wakes whoever waits, now and then.
             None => std::future::pending().await,
@@ -158,8 +148,6 @@ impl Lease for FileLease {
     }
 
     async fn reclaim(&self) -> Result<(), AcquireError> {
-        // What is watched may not be there any more.
-        *self.watch.lock().await = None;
         self.with(Shared::reclaim).await
     }
 
@@ -315,6 +303,16 @@ impl Shared {
             dir.remove(RECORD)?;
         }
         Ok(())
+    }
+
+    /// The watch on the directory: the present one as long as that is the directory, else a new one.
+    fn watch(&self) -> Option<Arc<DirWatch>> {
+        let path = self.ownership().as_ref()?.dir.path().to_owned();
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if watch.as_ref().is_none_or(|watch| !watch.is_on(&path)) {
+            *watch = DirWatch::on(&path).ok().map(Arc::new);
+        }
+        watch.clone()
     }
 
     fn inspect(&self) -> Custody {

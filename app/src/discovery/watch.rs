@@ -3,7 +3,6 @@
 //! A birth is a change in the state directory. A death is the end of a lock, for which a thread waits in flock(2): a
 //! process that is killed writes no file. Only what neither can tell is looked after by the clock.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use daymark_adapters::state_store::{DirWatch, Look};
@@ -24,7 +23,7 @@ const WITHOUT_WATCH: Duration = Duration::from_millis(100);
 pub struct Watch {
     place: Place,
     last: Option<Sighting>,
-    directory: Option<(PathBuf, DirWatch)>,
+    directory: Option<DirWatch>,
     death: Option<Death>,
 }
 
@@ -80,10 +79,9 @@ impl Watch {
         if self
             .directory
             .as_ref()
-            .is_none_or(|(dir, _)| dir != nearest)
+            .is_none_or(|watch| !watch.is_on(nearest))
         {
-            let watch = DirWatch::on(nearest).ok();
-            self.directory = watch.map(|watch| (nearest.to_owned(), watch));
+            self.directory = DirWatch::on(nearest).ok();
             // What was made meanwhile is seen by the look that follows, or needs another watch.
             if self.place.state_dir() != nearest && self.place.state_dir().is_dir() {
                 self.watch_directory();
@@ -123,7 +121,7 @@ impl Watch {
         };
         let directory = async {
             match &self.directory {
-                Some((_, watch)) => watch.changed().await,
+                Some(watch) => watch.changed().await,
                 None => std::future::pending().await,
             }
         };
