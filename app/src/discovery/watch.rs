@@ -69,22 +69,17 @@ impl Watch {
         }
     }
 
-    /// Watches the state directory, or as long as that isn't there, the nearest one above it that is.
+    /// Watches the state directory, or as long as that isn't there, the nearest one above it that is. What was made while
+    /// the watch was being set up calls for another look, until the watch is where it should be.
     fn watch_directory(&mut self) {
-        let nearest = self.place.state_dir().ancestors().find(|dir| dir.is_dir());
-        let Some(nearest) = nearest else {
-            self.directory = None;
-            return;
-        };
-        if self
-            .directory
-            .as_ref()
-            .is_none_or(|watch| !watch.is_on(nearest))
-        {
+        let state_dir = self.place.state_dir().to_owned();
+        while let Some(nearest) = state_dir.ancestors().find(|dir| dir.is_dir()) {
+            if self.directory.as_ref().is_some_and(|w| w.is_on(nearest)) {
+                return;
+            }
             self.directory = DirWatch::on(nearest).ok();
-            // What was made meanwhile is seen by the look that follows, or needs another watch.
-            if self.place.state_dir() != nearest && self.place.state_dir().is_dir() {
-                self.watch_directory();
+            if self.directory.is_none() {
+                return;
             }
         }
     }
