@@ -294,6 +294,21 @@ impl Handle {
 pub struct Events(broadcast::Receiver<LifecycleEvent>);
 
 impl Events {
+    /// Like [`next`](Self::next), for plain threads: blocks until there is one.
+    ///
+    /// # Panics
+    ///
+    /// In async code, which it would hold up.
+    pub fn blocking_next(&mut self) -> Option<LifecycleEvent> {
+        loop {
+            match self.0.blocking_recv() {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
     /// The next event; none when the run is gone. A reader that falls far behind misses the oldest.
     pub async fn next(&mut self) -> Option<LifecycleEvent> {
         loop {
