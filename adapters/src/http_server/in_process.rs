@@ -116,7 +116,7 @@ impl StopSignal {
 pub struct HttpConfig {
     /// How long a client may take to send a request's head, and to stay silent between requests.
     pub header_timeout: Duration,
-    /// How many connections at a time. More wait in the kernel's queue.
+    /// How many connections at a time, as far as the process may have descriptors. More wait in the kernel's queue.
     pub max_connections: u32,
     /// How many `daymark-http` threads; as many as there are processors where 0.
     pub threads: usize,
@@ -200,7 +200,8 @@ where
             let _on_http_threads = runtime.enter();
             make(context)
         };
-        let places = Arc::new(Semaphore::new(self.config.max_connections as usize));
+        let all_places = self.config.max_connections.min(descriptors_to_spare());
+        let places = Arc::new(Semaphore::new(all_places as usize));
         let counts = Arc::new(Counts::default());
         let (over, accept_over) = watch::channel(None);
         let (probes, probe) = watch::channel(None);
@@ -224,7 +225,7 @@ where
             stop,
             counts,
             places,
-            all_places: self.config.max_connections,
+            all_places,
             probes,
             accept_over,
             accept_loop,
@@ -419,6 +420,19 @@ impl RunningServer for Running {
     fn stats(&self) -> ServerStats {
         self.counts.stats()
     }
+}
+
+/// How many connections leave the process enough descriptors for everything else (getrlimit(2)).
+#[cfg(unix)]
+fn descriptors_to_spare() -> u32 {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u32::try_from(limit - limit / 4).unwrap_or(u32::MAX)
+}
+
+#[cfg(not(unix))]
+const fn descriptors_to_spare() -> u32 {
+    u32::MAX
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -33,12 +33,11 @@ const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
 impl StateDir {
     /// Opens `path` for a reader; none if there is no such directory.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        // Without a trailing slash, which would have a symbolic link followed.
+        let path: PathBuf = path.components().collect();
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(Self {
-                path: path.to_owned(),
-                fd,
-            })),
+        match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { path, fd })),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
