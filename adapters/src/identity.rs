@@ -1,32 +1,38 @@
 //! Who this process is: where it lives, and fresh random identities.
 
 use std::io;
+use std::sync::LazyLock;
 
 use daymark_core::record::{InstanceId, Origin, Token};
 
-/// Where this process lives.
+/// Where this process lives. Read once: a process stays where it is.
 ///
 /// Linux: `/proc/sys/kernel/random/boot_id` (random(4)) and `/proc/self/ns/*` (namespaces(7)). What can't be read is left
 /// out, and then tells nothing apart.
 #[must_use]
-pub fn origin() -> Origin {
-    #[cfg(target_os = "linux")]
-    {
-        let namespace = |name: &str| {
-            use std::os::unix::fs::MetadataExt as _;
-            std::fs::metadata(format!("/proc/self/ns/{name}"))
-                .map(|ns| ns.ino())
-                .ok()
-        };
-        Origin {
-            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-                .ok()
-                .map(|id| id.trim().to_owned()),
-            pid_ns: namespace("pid"),
-            net_ns: namespace("net"),
-        }
+pub fn origin() -> &'static Origin {
+    static ORIGIN: LazyLock<Origin> = LazyLock::new(read_origin);
+    &ORIGIN
+}
+
+#[cfg(target_os = "linux")]
+fn read_origin() -> Origin {
+    let namespace = |name: &str| {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(format!("/proc/self/ns/{name}"))
+            .map(|ns| ns.ino())
+            .ok()
+    };
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    Origin {
+        boot_id: boot_id.ok().map(|id| id.trim().to_owned()),
+        pid_ns: namespace("pid"),
+        net_ns: namespace("net"),
     }
-    #[cfg(not(target_os = "linux"))]
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_origin() -> Origin {
     Origin::default()
 }
 

@@ -177,7 +177,7 @@ impl Settings {
             name,
             instance_id: identity::new_instance_id().map_err(random())?,
             pid: std::process::id(),
-            origin: identity::origin(),
+            origin: identity::origin().clone(),
             app: self.about,
             token,
             held_by: HeldBy::Owner,

@@ -141,7 +141,7 @@ impl Place {
     }
 
     fn interpret(&self, look: &Look) -> Sighting {
-        let Verdict { presence, reason } = presence::judge(look.observation(), &identity::origin());
+        let Verdict { presence, reason } = presence::judge(look.observation(), identity::origin());
         let record = look.record().cloned();
         Sighting {
             name: self

@@ -143,7 +143,7 @@ impl Place {
         let Some(record) = &sighting.record else {
             return Ok(None);
         };
-        if let Some(reason) = pid_is_foreign(&record.origin, &identity::origin()) {
+        if let Some(reason) = pid_is_foreign(&record.origin, identity::origin()) {
             return Err(not_proven(sighting, Some(reason)));
         }
         let pinned = process::Pinned::new(record.pid).map_err(failed("open the process"))?;
