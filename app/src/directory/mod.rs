@@ -41,13 +41,13 @@ use self::{
 };
 
 /// The body of an answer; it fails when the file can't be read to its end.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A service that answers GET and HEAD from one directory, and never from outside it.
 ///
 /// Must be called within a Tokio runtime, as every `tower` service over Tokio's files must.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     root: Root,
     spa: bool,
 }
@@ -60,21 +60,21 @@ impl Directory {
     /// # Errors
     ///
     /// Whatever following `root` fails with, and [`io::ErrorKind::NotADirectory`] when it leads elsewhere.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let root = Root::open(root)?;
         Ok(Self { root, spa: false })
     }
 
     /// Answers paths that don't exist with `/index.html` where a page is wanted, for apps that route in the browser.
     #[must_use]
-    pub fn spa(mut self, spa: bool) -> Self {
+    pub(crate) fn spa(mut self, spa: bool) -> Self {
         self.spa = spa;
         self
     }
 
     /// Serves and lists names that begin with a dot. Without it only `/.well-known/` (RFC 8615) is served.
     #[must_use]
-    pub fn hidden_files(mut self, hidden_files: bool) -> Self {
+    pub(crate) fn hidden_files(mut self, hidden_files: bool) -> Self {
         self.root = self.root.hidden_files(hidden_files);
         self
     }
