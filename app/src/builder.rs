@@ -13,8 +13,7 @@ use daymark_core::{Plan, StartError};
 
 use crate::compose::{self, Parts, Sockets, setup};
 use crate::directories;
-use crate::park;
-use crate::server::{Server, Starting};
+use crate::server::{Prepared, Server};
 
 /// Which port a server takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,8 +102,7 @@ impl Builder {
         F: FnOnce(AppContext) -> S + Send + 'static,
         S: App,
     {
-        let server = self.settings.launch(make)?;
-        park::wait_for(server.ready())
+        self.settings.prepare(make)?.start()
     }
 
     /// Like [`start_with`](Self::start_with), for async code: doesn't block the thread.
@@ -117,7 +115,7 @@ impl Builder {
         F: FnOnce(AppContext) -> S + Send + 'static,
         S: App,
     {
-        self.settings.launch(make)?.ready().await
+        self.settings.prepare(make)?.start_async().await
     }
 }
 
@@ -132,9 +130,7 @@ impl<S: App> Builder<Given<S>> {
     /// [`StartError`], by the step that failed. Nothing is left behind then. If a server of this name is running already,
     /// [`StartError::already_running`] has its record.
     pub fn start(self) -> Result<Server, StartError> {
-        let Given(app) = self.app;
-        let server = self.settings.launch(move |_| app)?;
-        park::wait_for(server.ready())
+        self.prepare()?.start()
     }
 
     /// Like [`start`](Self::start), for async code: doesn't block the thread. Dropped midway, the server is stopped.
@@ -143,13 +139,22 @@ impl<S: App> Builder<Given<S>> {
     ///
     /// As [`start`](Self::start).
     pub async fn start_async(self) -> Result<Server, StartError> {
+        self.prepare()?.start_async().await
+    }
+
+    /// Sets everything up and starts nothing yet: for whoever wants to hear of every event, from the first one on.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::InvalidName`] and [`StartError::Setup`].
+    pub fn prepare(self) -> Result<Prepared, StartError> {
         let Given(app) = self.app;
-        self.settings.launch(move |_| app)?.ready().await
+        self.settings.prepare(move |_| app)
     }
 }
 
 impl Settings {
-    fn launch<F, S>(self, make: F) -> Result<Starting, StartError>
+    fn prepare<F, S>(self, make: F) -> Result<Prepared, StartError>
     where
         F: FnOnce(AppContext) -> S + Send + 'static,
         S: App,
@@ -198,7 +203,7 @@ impl Settings {
             http,
             handle_signals: self.handle_signals,
         };
-        compose::launch(sockets, parts, make).map(Starting::new)
+        compose::launch(sockets, parts, make).map(Prepared::new)
     }
 }
 

@@ -12,7 +12,7 @@ use daymark_adapters::state_store::FileStore;
 use daymark_core::port_picker::PortPicker;
 use daymark_core::{Handle, Plan, ServerRunner, StartError};
 
-use crate::signals;
+use crate::signals::{self, FirstSignal};
 
 /// Where the listening socket comes from.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(crate) struct Parts {
 pub(crate) struct Launched {
     pub(crate) handle: Handle,
     pub(crate) record_path: PathBuf,
+    pub(crate) first_signal: FirstSignal,
     pub(crate) control: JoinHandle<()>,
 }
 
@@ -66,13 +67,16 @@ where
         .enable_all()
         .build()
         .map_err(setup("start a runtime"))?;
-    let signalled = parts.handle_signals.then(|| handle.clone());
+    let first_signal = FirstSignal::default();
+    let signalled = parts
+        .handle_signals
+        .then(|| (handle.clone(), first_signal.clone()));
     let control = std::thread::Builder::new()
         .name("daymark-control".to_owned())
         .spawn(move || {
             runtime.block_on(async move {
-                if let Some(handle) = signalled {
-                    signals::stop_on_signals(handle);
+                if let Some((handle, first)) = signalled {
+                    signals::stop_on_signals(handle, first);
                 }
                 runner.run().await;
             });
@@ -83,6 +87,7 @@ where
     Ok(Launched {
         handle,
         record_path,
+        first_signal,
         control,
     })
 }

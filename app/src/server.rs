@@ -13,6 +13,7 @@ use daymark_core::{Events, Handle, StartError, StopError, StopReport};
 use crate::builder::Builder;
 use crate::compose::Launched;
 use crate::park;
+use crate::signals::FirstSignal;
 
 /// A server that was started, published, and that stops when this is dropped.
 ///
@@ -42,6 +43,7 @@ pub struct Server {
 struct Run {
     handle: Handle,
     record_path: PathBuf,
+    first_signal: FirstSignal,
     control: Option<JoinHandle<()>>,
 }
 
@@ -59,19 +61,54 @@ impl Drop for Run {
     }
 }
 
-/// A run that was launched and isn't ready yet. Dropped, it stops.
-pub(crate) struct Starting(Run);
+/// A server that is set up and not started. Made by [`Builder::prepare`]; dropped, nothing has happened.
+#[derive(Debug)]
+#[must_use = "it does nothing until it is started"]
+pub struct Prepared(Run);
 
-impl Starting {
+impl Prepared {
     pub(crate) fn new(launched: Launched) -> Self {
         Self(Run {
             handle: launched.handle,
             record_path: launched.record_path,
+            first_signal: launched.first_signal,
             control: Some(launched.control),
         })
     }
 
-    pub(crate) async fn ready(self) -> Result<Server, StartError> {
+    /// Everything that will happen.
+    #[must_use]
+    pub fn subscribe(&self) -> Events {
+        self.0.handle.subscribe()
+    }
+
+    /// As [`Server::first_signal`]; tells also what stopped a start.
+    #[must_use]
+    pub fn first_signal(&self) -> FirstSignal {
+        self.0.first_signal.clone()
+    }
+
+    /// The absolute path of the `server.json` to be.
+    #[must_use]
+    pub fn state_file(&self) -> &Path {
+        &self.0.record_path
+    }
+
+    /// As [`Builder::start`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    pub fn start(self) -> Result<Server, StartError> {
+        park::wait_for(self.start_async())
+    }
+
+    /// Like [`start`](Self::start), for async code: doesn't block the thread. Dropped midway, the server is stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_async(self) -> Result<Server, StartError> {
         let Self(run) = self;
         let record = run.handle.start().await?;
         Ok(Server { record, run })
@@ -137,6 +174,12 @@ impl Server {
     #[must_use]
     pub fn subscribe(&self) -> Events {
         self.run.handle.subscribe()
+    }
+
+    /// The signal that stopped it, once one has come, if it [handles them](Builder::handle_signals).
+    #[must_use]
+    pub fn first_signal(&self) -> FirstSignal {
+        self.run.first_signal.clone()
     }
 
     /// What it is doing.

@@ -1,19 +1,44 @@
 //! Stopping when the system or a person says so: the first signal drains, the second cuts off.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use daymark_core::Handle;
 
+/// A signal that asks a server to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Signal {
+    /// SIGINT, or Ctrl-C on Windows: a person at the terminal.
+    Interrupt,
+    /// SIGTERM: another program.
+    Terminate,
+}
+
+/// The first signal that a server has heeded. Clones tell of the same server, and may outlive it.
+#[derive(Clone, Debug, Default)]
+pub struct FirstSignal(Arc<OnceLock<Signal>>);
+
+impl FirstSignal {
+    /// Which one it was; none if none has come.
+    #[must_use]
+    pub fn get(&self) -> Option<Signal> {
+        self.0.get().copied()
+    }
+}
+
 /// Makes SIGINT and SIGTERM (Ctrl-C on Windows) stop the run, from now on. Needs the current runtime only as long as the
 /// run lasts.
-pub(crate) fn stop_on_signals(handle: Handle) {
+pub(crate) fn stop_on_signals(handle: Handle, first: FirstSignal) {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         // Without them the signals do what they always did: end the process. Nobody believes its record then.
         Err(_) => return,
     };
     tokio::spawn(async move {
-        signals.next().await;
+        let signal = signals.next().await;
+        // Nobody else sets it.
+        let _ = first.0.set(signal);
         handle.request_stop(None);
         signals.next().await;
         handle.request_stop(Some(Duration::ZERO));
@@ -36,10 +61,10 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
         }
     }
 }
@@ -53,7 +78,8 @@ impl Signals {
         tokio::signal::windows::ctrl_c().map(Self)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         self.0.recv().await;
+        Signal::Interrupt
     }
 }
