@@ -9,6 +9,9 @@ mod server;
 mod signals;
 
 #[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "cli")]
 mod directory;
 
 pub use builder::{Builder, Given, Port};
@@ -23,4 +26,5 @@ pub use discovery::{
     ConnectError, Connection, Place, PlaceError, Sighting, StopOptions, StopServerError, Stopped,
     WaitError, Watch, connect, discover, list, wait_down, wait_ready, watch,
 };
-pub use server::Server;
+pub use server::{Prepared, Server};
+pub use signals::{FirstSignal, Signal};

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `daymark` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    daymark::cli::main()
+}

@@ -1,0 +1,103 @@
+//! The `daymark` command: one verb, one file.
+//!
+//! What it finds out goes to standard output and nothing else does; what it has to say goes to standard error. Neither
+//! stream can do harm: see [`output`]. All that it knows of servers it has from this library's public side.
+
+mod args;
+mod browser;
+mod completions;
+mod doctor;
+mod duration;
+mod exit;
+mod explain;
+mod json;
+mod list;
+mod man;
+mod open;
+mod output;
+mod place;
+mod prune;
+mod seen;
+mod serve;
+mod status;
+mod stop;
+mod url;
+mod wait;
+mod watch;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use args::{Cli, Verb};
+use clap::FromArgMatches as _;
+use exit::{Exit, Failure};
+use output::Output;
+
+/// What every verb is given.
+struct Context {
+    /// When the command began.
+    begun: Instant,
+    state_dir: Option<PathBuf>,
+    output: Output,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let begun = Instant::now();
+    let cli = args::command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match cli {
+        Ok(cli) => cli,
+        Err(answer) => return not_a_verb(&answer),
+    };
+    let context = Context {
+        begun,
+        output: Output::new(&cli.everywhere),
+        state_dir: cli.everywhere.state_dir,
+    };
+    let done = match &cli.verb {
+        // Whatever becomes of the streams, the server's own fate decides.
+        Verb::Serve(args) => return serve::run(args, context).into(),
+        Verb::Status(args) => status::run(args, &context),
+        Verb::Url(args) => url::run(args, &context),
+        Verb::List(args) => list::run(args, &context),
+        Verb::Open(args) => open::run(args, &context),
+        Verb::Wait(args) => wait::run(args, &context),
+        Verb::Watch(args) => watch::run(args, &context),
+        Verb::Stop(args) => stop::run(args, &context),
+        Verb::Doctor(args) => doctor::run(args, &context),
+        Verb::Prune => prune::run(&context),
+        Verb::Completions(args) => completions::run(args, &context),
+        Verb::Man => man::run(&context),
+    };
+    let exit = done.unwrap_or_else(|failure| {
+        context.output.failure(&failure);
+        failure.exit
+    });
+    context.output.verdict(exit).into()
+}
+
+/// Help, version, or what is wrong with the command line.
+fn not_a_verb(answer: &clap::Error) -> ExitCode {
+    match answer.print() {
+        _ if answer.use_stderr() => Exit::Usage.into(),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed.into(),
+        _ => Exit::Done.into(),
+    }
+}
+
+/// Runs async code on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| explain::no_runtime(&error))?;
+    let value = runtime.block_on(future);
+    // A thread that waits for somebody's death is not waited for.
+    runtime.shutdown_background();
+    Ok(value)
+}

@@ -1,0 +1,266 @@
+//! Errors of the library, as one sentence that says what failed and one hint that says what to do.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use daymark_core::http_server::ServeError;
+use daymark_core::port_picker::PickError;
+use daymark_core::state_store::{AcquireError, PublishError};
+
+use crate::{
+    ConnectError, InvalidName, Leftover, PlaceError, Sighting, StartError, StopCause, StopReport,
+    StopServerError,
+};
+
+use super::args::Awaited;
+use super::duration::words;
+use super::exit::{Exit, Failure};
+use super::place::{Target, label_of};
+use super::seen;
+
+/// The error with all its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn failed(error: &dyn Error, hint: impl Into<String>) -> Failure {
+    Failure::new(Exit::Failed, chain(error), hint)
+}
+
+/// What to do about an error of the file system where the state is.
+fn about_files(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => {
+            "the file system is read-only; name a directory on another one: --state-dir DIR"
+        }
+        ErrorKind::StorageFull => {
+            "the disk is full; make room, or name a directory elsewhere: --state-dir DIR"
+        }
+        ErrorKind::QuotaExceeded => {
+            "your quota is used up; make room, or name a directory elsewhere: --state-dir DIR"
+        }
+        ErrorKind::PermissionDenied => {
+            "make it yours to write, or name a directory of your own: --state-dir DIR"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "something on the way there is not a directory; remove it, or name another: --state-dir DIR"
+        }
+        _ => "see what daymark doctor says, or name another directory: --state-dir DIR",
+    }
+}
+
+pub(super) fn invalid_name(error: &InvalidName) -> Failure {
+    Failure::new(
+        Exit::Usage,
+        error.to_string(),
+        "choose another one, such as my-app",
+    )
+}
+
+pub(super) fn no_directories(error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("cannot find the state directory: {error}"),
+        match error.kind() {
+            ErrorKind::NotFound => "set HOME, or name a directory: --state-dir DIR",
+            _ => about_files(error),
+        },
+    )
+}
+
+pub(super) fn place(error: &PlaceError) -> Failure {
+    match error {
+        PlaceError::InvalidName(error) => invalid_name(error),
+        PlaceError::Directories(source) => no_directories(source),
+    }
+}
+
+pub(super) fn no_runtime(error: &io::Error) -> Failure {
+    failed(
+        error,
+        "this machine may be short of memory, threads or open files",
+    )
+}
+
+pub(super) fn browser(error: &io::Error, selector: &str) -> Failure {
+    let hint = format!("open what daymark url {selector} prints, by hand");
+    Failure::new(
+        Exit::Failed,
+        format!("cannot open the browser: {error}"),
+        hint,
+    )
+}
+
+/// Why the ownership of `name`'s place can't be had.
+pub(super) fn acquire(error: &AcquireError, name: &str) -> Failure {
+    match error {
+        AcquireError::Busy(_) => Failure::new(
+            Exit::AlreadyRunning,
+            format!("cannot own the place of {name}: {error}"),
+            format!("daymark status {name} says what it is doing; daymark stop {name} ends it"),
+        ),
+        AcquireError::Unsafe { remedy, .. } => failed(error, remedy.as_str()),
+        AcquireError::NoLocks { .. } => {
+            failed(error, "name a directory on a local disk: --state-dir DIR")
+        }
+        AcquireError::Io { source, .. } => failed(error, about_files(source)),
+        _ => failed(error, "daymark doctor looks for what is wrong"),
+    }
+}
+
+/// Why a server didn't start. `selector` names it on a command line.
+pub(super) fn start(error: &StartError, name: &str, selector: &str) -> Failure {
+    if let Some(record) = error.already_running() {
+        return Failure::new(
+            Exit::AlreadyRunning,
+            format!("{name} is already running at {}", record.endpoint.url()),
+            format!("use that one (daymark url {selector}), or end it (daymark stop {selector})"),
+        );
+    }
+    match error {
+        StartError::Acquire(error) => acquire(error, selector),
+        StartError::Pick(PickError::PortTaken { .. }) => failed(
+            error,
+            "choose another port with -p PORT, or any free one with -p 0",
+        ),
+        StartError::Pick(PickError::Bind { source, .. })
+            if source.kind() == ErrorKind::PermissionDenied =>
+        {
+            failed(
+                error,
+                "choose a port from 1024 on, or any free one with -p 0",
+            )
+        }
+        StartError::Pick(PickError::Inherited { .. }) => failed(
+            error,
+            "pass one listening TCP socket on 127.0.0.1 or [::1] in LISTEN_FDS, or none",
+        ),
+        StartError::Publish(PublishError::Io { source, .. }) => failed(error, about_files(source)),
+        StartError::Setup { action, source } if *action == "find the state directory" => {
+            no_directories(source)
+        }
+        StartError::InvalidName(error) => invalid_name(error),
+        StartError::TimedOut(after) => Failure::new(
+            Exit::TimedOut,
+            format!("{name} was not ready within {}", words(*after)),
+            format!("daymark doctor {selector} looks for what is slow or in the way"),
+        ),
+        StartError::Serve(ServeError::NotReady { .. }) => failed(
+            error,
+            "something on this machine may be in the way of connections to 127.0.0.1",
+        ),
+        _ => failed(error, "daymark doctor looks for what is wrong"),
+    }
+}
+
+/// What a stop left behind.
+pub(super) fn unclean(report: &StopReport) -> Option<Failure> {
+    let left = report.left.first()?;
+    Some(match left {
+        Leftover::Record(error) | Leftover::Ownership(error) => Failure::new(
+            Exit::Failed,
+            format!("stopped, but {}", chain(left)),
+            format!(
+                "nobody believes it any more; {}",
+                about_files(&error.source)
+            ),
+        ),
+        _ => Failure::new(
+            Exit::Failed,
+            format!("stopped, but {left}"),
+            "see whether the disk is in order",
+        ),
+    })
+}
+
+/// Why a server that was ready has ended, unless it was asked to.
+pub(super) fn cause(cause: &StopCause, selector: &str) -> Option<Failure> {
+    match cause {
+        StopCause::ServerEnded(reason) => Some(Failure::new(
+            Exit::Failed,
+            format!("the server ended by itself: {reason}"),
+            "start it anew",
+        )),
+        StopCause::OwnershipLost => Some(Failure::new(
+            Exit::Failed,
+            "another server has taken the place of this one, whose lock file was removed",
+            format!("daymark status {selector} shows it; never remove server.lock"),
+        )),
+        _ => None,
+    }
+}
+
+pub(super) fn connect(error: &ConnectError, selector: &str) -> Failure {
+    match error {
+        ConnectError::NotLive(sighting) => seen::not_live(sighting, selector),
+        ConnectError::Place(error) => place(error),
+        ConnectError::NotOwner(_) | ConnectError::ForeignSocket { .. } => Failure::new(
+            Exit::NotRunning,
+            format!("the token was sent to nobody: {}", chain(error)),
+            format!("daymark status {selector} says more"),
+        ),
+        ConnectError::WentAway => Failure::new(
+            Exit::NotRunning,
+            chain(error),
+            format!("daymark wait {selector}, then try again"),
+        ),
+        _ => Failure::new(
+            Exit::NotRunning,
+            chain(error),
+            format!("it is alive and does not answer: daymark stop {selector}, then start it anew"),
+        ),
+    }
+}
+
+pub(super) fn not_stopped(error: &StopServerError, target: &Target) -> Failure {
+    let name = target.label();
+    let sentence = format!("{name} is not stopped: {}", chain(error));
+    let selector = &target.selector;
+    let hint = match error {
+        StopServerError::NotProven { .. } => {
+            format!("stop it where it runs; daymark doctor {selector} says more")
+        }
+        StopServerError::StillThere(_) => {
+            format!("give it longer with --drain, or kill it: daymark stop --force {selector}")
+        }
+        _ => format!("daymark doctor {selector} looks for what is wrong"),
+    };
+    Failure::new(Exit::Failed, sentence, hint)
+}
+
+pub(super) fn waited(
+    after: Duration,
+    last: &Sighting,
+    wanted: Awaited,
+    target: &Target,
+) -> Failure {
+    let reason = match &last.reason {
+        Some(reason) => format!(" ({reason})"),
+        None => String::new(),
+    };
+    let wanted_word = match wanted {
+        Awaited::Ready => "ready",
+        Awaited::Down => "down",
+    };
+    let sentence = format!(
+        "{} was not {wanted_word} within {}: it is {}{reason}",
+        label_of(last),
+        words(after),
+        last.presence,
+    );
+    let hint = match wanted {
+        Awaited::Ready => "start it, or wait longer with --timeout".to_owned(),
+        Awaited::Down => format!(
+            "daymark stop {}, or wait longer with --timeout",
+            target.selector
+        ),
+    };
+    Failure::new(Exit::TimedOut, sentence, hint)
+}
