@@ -52,6 +52,15 @@ impl FileStore {
         }
     }
 
+    /// Makes sure that state may be kept in the directory, as far as it is there. Makes nothing that isn't.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Unsafe`], or what keeps it from being found out.
+    pub fn check(&self) -> Result<(), AcquireError> {
+        StateDir::check_existing(&self.path)
+    }
+
     /// Blocks until the present owner has given the place back, by owning it for a moment then. No time limit.
     ///
     /// # Errors

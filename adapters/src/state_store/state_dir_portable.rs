@@ -48,17 +48,30 @@ impl StateDir {
             source: Arc::new(source),
         };
         std::fs::create_dir_all(path).map_err(|e| failed("create", e))?;
-        match Self::open(path) {
-            Ok(Some(dir)) => Ok(dir),
-            Ok(None) => Err(failed("open", io::ErrorKind::NotFound.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                Err(AcquireError::Unsafe {
-                    path: path.to_owned(),
-                    problem: "it is a link, or not a directory".to_owned(),
-                    remedy: "name the directory itself".to_owned(),
-                })
-            }
-            Err(error) => Err(failed("open", error)),
+        match Self::open(path).map_err(|error| Self::why_not(path, error))? {
+            Some(dir) => Ok(dir),
+            None => Err(failed("open", io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// Makes sure that `path`, if it is there, is a directory.
+    pub(super) fn check_existing(path: &Path) -> Result<(), AcquireError> {
+        let opened = Self::open(path).map_err(|error| Self::why_not(path, error));
+        opened.map(drop)
+    }
+
+    fn why_not(path: &Path, error: io::Error) -> AcquireError {
+        match error.kind() {
+            io::ErrorKind::NotADirectory => AcquireError::Unsafe {
+                path: path.to_owned(),
+                problem: "it is a link, or not a directory".to_owned(),
+                remedy: "name the directory itself".to_owned(),
+            },
+            _ => AcquireError::Io {
+                action: "open",
+                path: path.to_owned(),
+                source: Arc::new(error),
+            },
         }
     }
 

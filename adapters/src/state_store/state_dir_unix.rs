@@ -67,13 +67,18 @@ impl StateDir {
             }
             opened => opened,
         };
-        let dir = match opened {
-            Ok(Some(dir)) => dir,
-            Ok(None) => return Err(failed("open", io::ErrorKind::NotFound.into())),
-            Err(error) => return Err(Self::why_not(path, error)),
-        };
-        dir.check()?;
-        Ok(dir)
+        match opened.map_err(|error| Self::why_not(path, error))? {
+            Some(dir) => dir.check().map(|()| dir),
+            None => Err(failed("open", io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// Makes sure that `path`, if it is there, is a directory that is private and ours.
+    pub(super) fn check_existing(path: &Path) -> Result<(), AcquireError> {
+        match Self::open(path).map_err(|error| Self::why_not(path, error))? {
+            Some(dir) => dir.check(),
+            None => Ok(()),
+        }
     }
 
     fn why_not(path: &Path, error: io::Error) -> AcquireError {
