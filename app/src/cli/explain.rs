@@ -20,7 +20,7 @@ use super::place::{Target, label_of};
 use super::seen;
 
 /// The error with all its causes.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -52,7 +52,7 @@ fn about_files(error: &io::Error) -> &'static str {
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "something on the way there is not a directory; remove it, or name another: --state-dir DIR"
         }
-        _ => "see what daymark doctor says, or name another directory: --state-dir DIR",
+        _ => "name another directory: --state-dir DIR",
     }
 }
 
