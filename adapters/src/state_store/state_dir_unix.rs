@@ -5,11 +5,11 @@
 //! descriptors for a moment, and a close alone would leave the lock with those.
 
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,7 +53,11 @@ impl StateDir {
         let opened = match Self::open(path) {
             Ok(None) => {
                 if let Some(parent) = path.parent() {
-                    std::fs::create_dir_all(parent)
+                    // Private as well, whatever the umask is: who may write to them can put another one in our place.
+                    DirBuilder::new()
+                        .recursive(true)
+                        .mode(PRIVATE_DIR.bits())
+                        .create(parent)
                         .map_err(|e| failed("create the parents of", e))?;
                 }
                 match rustix::fs::mkdirat(CWD, path, PRIVATE_DIR) {
