@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daymark_adapters::clock::SystemClock;
 use daymark_adapters::identity;
 use daymark_adapters::state_store::Look;
+use daymark_core::clock::Clock as _;
 use daymark_core::presence::{self, Presence, Verdict};
 use daymark_core::record::{InvalidName, Name, ServerRecord};
 use thiserror::Error;
@@ -77,6 +79,13 @@ impl Sighting {
     pub fn url(&self) -> Option<String> {
         let record = self.record.as_ref().filter(|_| self.is_live())?;
         Some(record.endpoint.url())
+    }
+
+    /// How long it has been there, if it is live: by the wall clock, so only for people to see.
+    #[must_use]
+    pub fn uptime(&self) -> Option<Duration> {
+        let record = self.record.as_ref().filter(|_| self.is_live())?;
+        Some(SystemClock.now().saturating_since(record.started_at))
     }
 }
 

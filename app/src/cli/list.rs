@@ -64,10 +64,10 @@ fn table(sightings: &[Sighting]) -> Vec<String> {
 }
 
 fn whereabouts(sighting: &Sighting) -> String {
-    match (&sighting.record, seen::uptime(sighting)) {
+    match (&sighting.record, sighting.uptime()) {
         (Some(record), Some(uptime)) => format!(
             "{}  (pid {}, up {})",
-            seen::short_url(&record.endpoint.url()),
+            record.endpoint.url(),
             record.pid,
             duration::words(uptime)
         ),

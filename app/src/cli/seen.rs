@@ -1,11 +1,7 @@
 //! What was seen at a place, in JSON and in words.
 
-use std::time::Duration;
-
 use clap::builder::styling::Style;
-use daymark_adapters::clock::SystemClock;
 use daymark_adapters::record_json;
-use daymark_core::clock::Clock as _;
 
 use crate::{Presence, Sighting};
 
@@ -22,7 +18,7 @@ pub(super) fn object(sighting: &Sighting) -> Object {
         .with("name", sighting.name.as_ref().map(|name| name.as_str()))
         .with("presence", sighting.presence.as_str())
         .with_json("record", record.as_deref().unwrap_or("null"))
-        .with("uptime_ms", uptime(sighting).map(duration::millis))
+        .with("uptime_ms", sighting.uptime().map(duration::millis))
         .with("reason", sighting.reason.as_deref())
 }
 
@@ -33,24 +29,13 @@ pub(super) fn line(sighting: &Sighting) -> String {
     match (&sighting.record, &sighting.reason) {
         (Some(record), _) if sighting.is_live() => format!(
             "{name}  {presence}  {}  (pid {}, up {})",
-            short_url(&record.endpoint.url()),
+            record.endpoint.url(),
             record.pid,
-            duration::words(uptime(sighting).unwrap_or_default()),
+            duration::words(sighting.uptime().unwrap_or_default()),
         ),
         (_, Some(reason)) => format!("{name}  {presence}  {}", shown(reason)),
         (_, None) => format!("{name}  {presence}"),
     }
-}
-
-/// The URL as people like to see it.
-pub(super) fn short_url(url: &str) -> &str {
-    url.trim_end_matches('/')
-}
-
-/// How long a live server has been there, by the wall clock.
-pub(super) fn uptime(sighting: &Sighting) -> Option<Duration> {
-    let record = sighting.record.as_ref().filter(|_| sighting.is_live())?;
-    Some(SystemClock.now().saturating_since(record.started_at))
 }
 
 pub(super) const fn style(presence: Presence) -> Style {

@@ -23,7 +23,7 @@ use super::exit::{Exit, Failure};
 use super::json::Object;
 use super::output::{GOOD, Output, paint, shown};
 use super::place::{self, parse_name};
-use super::{Context, block_on, browser, duration, explain, seen, url};
+use super::{Context, block_on, browser, duration, explain, url};
 
 pub(super) fn run(args: &ServeArgs, context: Context) -> Exit {
     let made = Serving::make(args, &context);
@@ -194,7 +194,7 @@ impl Serving {
                     self.name,
                     paint(GOOD, "ready"),
                     duration::words(self.begun.elapsed()),
-                    seen::short_url(&record.endpoint.url()),
+                    record.endpoint.url().trim_end_matches('/'),
                     record.pid,
                 ));
                 let selector = shown(&self.selector);
