@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
             .with_json("removed", &json::array(&removed))
             .with_json("kept", &json::array(&kept));
         output.object(&all);
-    } else if removed.is_empty() {
+    } else if removed.is_empty() && exit == Exit::Done {
         output.note("there is nothing to remove");
     }
     Ok(exit)
