@@ -1,5 +1,9 @@
 //! Finds the server of the `hello` example, makes sure that it is the one, and asks it something:
 //! `cargo run --example client`.
+#![expect(
+    clippy::print_stdout,
+    reason = "it shows what happens, and is no server for others"
+)]
 
 use std::time::Duration;
 

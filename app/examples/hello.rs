@@ -1,4 +1,8 @@
 //! A server that others can find: `cargo run --example hello`, then `daymark status hello` in another terminal.
+#![expect(
+    clippy::print_stdout,
+    reason = "it shows what happens, and is no server for others"
+)]
 
 use std::time::Duration;
 

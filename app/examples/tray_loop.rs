@@ -1,6 +1,10 @@
 //! A desktop program whose main thread belongs to a window or tray loop: `cargo run --example tray_loop`.
 //!
 //! The server runs beside it. The loop hears what happens through a channel, and never waits for the server.
+#![expect(
+    clippy::print_stdout,
+    reason = "it shows what happens, and is no server for others"
+)]
 
 use std::sync::mpsc;
 use std::time::Duration;

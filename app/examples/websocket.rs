@@ -1,4 +1,8 @@
 //! An echo over websockets that ends when the server stops: `cargo run --example websocket`.
+#![expect(
+    clippy::print_stdout,
+    reason = "it shows what happens, and is no server for others"
+)]
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::{Router, routing::get};

@@ -50,12 +50,12 @@ impl Access {
         Self { hosts, token }
     }
 
-    fn check<B>(&self, request: &Request<B>, port: u16) -> Result<(), Response<Full<Bytes>>> {
+    fn check<B>(&self, request: &Request<B>, port: u16) -> Result<(), Box<Response<Full<Bytes>>>> {
         if !self.hosts.admits(request) {
-            return Err(plain(
+            return Err(Box::new(plain(
                 StatusCode::MISDIRECTED_REQUEST,
                 "This server does not answer to that name.\n",
-            ));
+            )));
         }
         let Some(token) = &self.token else {
             return Ok(());
@@ -77,14 +77,14 @@ impl Access {
         if presented.is_some_and(|t| token.matches(t.as_bytes())) {
             // A browser that was sent here keeps the secret in a cookie, and out of its address bar.
             if request.method() == Method::GET && !request.headers().contains_key("upgrade") {
-                return Err(remember(&cookie, token, &rest));
+                return Err(Box::new(remember(&cookie, token, &rest)));
             }
             return Ok(());
         }
-        Err(plain(
+        Err(Box::new(plain(
             StatusCode::UNAUTHORIZED,
             "This server asks for its token.\n",
-        ))
+        )))
     }
 }
 
@@ -195,7 +195,7 @@ pub(super) async fn answer<S: App>(
     request: Request<Incoming>,
 ) -> Response<AnswerBody<S::Body>> {
     if let Err(refusal) = access.check(&request, port) {
-        return refusal.map(Either::Right);
+        return (*refusal).map(Either::Right);
     }
     let guard = connection.request();
     let connects = request.method() == Method::CONNECT;
