@@ -10,7 +10,7 @@ use daymark_core::state_store::{AcquireError, PublishError};
 
 use crate::{
     ConnectError, InvalidName, Leftover, PlaceError, Sighting, StartError, StopCause, StopReport,
-    StopServerError,
+    StopServerError, directories,
 };
 
 use super::args::Awaited;
@@ -64,10 +64,15 @@ pub(super) fn invalid_name(error: &InvalidName) -> Failure {
     )
 }
 
+/// Why the places of servers can't be told.
 pub(super) fn no_directories(error: &io::Error) -> Failure {
+    let what = match directories::state_root() {
+        Ok(root) => format!("read {}", root.display()),
+        Err(_) => "find the state directory".to_owned(),
+    };
     Failure::new(
         Exit::Failed,
-        format!("cannot find the state directory: {error}"),
+        format!("cannot {what}: {error}"),
         match error.kind() {
             ErrorKind::NotFound => "set HOME, or name a directory: --state-dir DIR",
             _ => about_files(error),
