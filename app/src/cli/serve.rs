@@ -211,7 +211,7 @@ impl Serving {
                 "finishing {} requests; another Ctrl-C cuts them off",
                 stats.requests
             )),
-            LifecycleEvent::Stopped(report) if was_ready(report) => output.note(&format!(
+            LifecycleEvent::Stopped(report) if !failed_to_start(report) => output.note(&format!(
                 "stopped in {}: {} requests finished, {} cut off",
                 duration::words(report.took),
                 report.drained,
@@ -240,8 +240,8 @@ impl Serving {
             LifecycleEvent::Draining(stats) => {
                 event("draining", name).with("requests", stats.requests)
             }
-            // What never was ready has failed, and that is told with its reason.
-            LifecycleEvent::Stopped(report) if was_ready(report) => {
+            // What has failed is told with its reason.
+            LifecycleEvent::Stopped(report) if !failed_to_start(report) => {
                 let left: Vec<String> = report.left.iter().map(ToString::to_string).collect();
                 event("stopped", name)
                     .with("cause", cause(&report.cause))
@@ -280,7 +280,7 @@ fn event(what: &str, name: Option<&Name>) -> Object {
 
 const fn cause(cause: &StopCause) -> &'static str {
     match cause {
-        StopCause::Asked => "asked",
+        StopCause::Asked | StopCause::StartFailed(StartError::Stopped) => "asked",
         StopCause::StartFailed(_) => "start_failed",
         StopCause::ServerEnded(_) => "server_ended",
         StopCause::OwnershipLost => "ownership_lost",
@@ -288,9 +288,9 @@ const fn cause(cause: &StopCause) -> &'static str {
     }
 }
 
-const fn was_ready(report: &StopReport) -> bool {
-    // A stop that came first is no failure.
-    !matches!(&report.cause, StopCause::StartFailed(error) if !matches!(error, StartError::Stopped))
+/// Whether it never became ready, and not because it was asked to stop.
+const fn failed_to_start(report: &StopReport) -> bool {
+    matches!(&report.cause, StopCause::StartFailed(error) if !matches!(error, StartError::Stopped))
 }
 
 fn not_served(dir: &Path, error: &std::io::Error) -> Failure {

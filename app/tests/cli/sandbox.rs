@@ -211,7 +211,7 @@ impl Serving {
 }
 
 /// A process that doesn't outlive its test.
-struct Mortal(Child);
+pub(crate) struct Mortal(pub(crate) Child);
 
 impl Drop for Mortal {
     fn drop(&mut self) {

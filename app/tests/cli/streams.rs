@@ -2,40 +2,39 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, PipeWriter, Write as _, pipe};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{Sandbox, get};
+use crate::sandbox::{Mortal, Sandbox, get};
 
 fn full() -> File {
-    OpenOptions::new().write(true).open("/dev/full").unwrap()
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    full.expect("/dev/full is there")
 }
 
 /// Both ends of a pipe into which nothing more goes.
 fn clogged() -> (PipeReader, PipeWriter) {
-    let (reader, mut writer) = pipe().unwrap();
-    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    let (reader, mut writer) = pipe().expect("a pipe");
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("a flag");
     while writer.write(&[b'x'; 4096]).is_ok() {}
-    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    fcntl_setfl(&writer, OFlags::empty()).expect("no flag");
     (reader, writer)
 }
 
 /// Starts a server whose events can't be read, uses it, and stops it.
 fn serves_and_ends_cleanly(sandbox: &Sandbox, command: &mut Command) {
-    let mut server: Child = command.spawn().unwrap();
+    let mut server = Mortal(command.spawn().expect("it starts"));
     let url = sandbox.run(&["wait", "api"]).exits(0).out;
     let port = url
         .trim_end_matches("/\n")
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    assert!(get(port, "/").ends_with("hello"));
-    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+        .rsplit_once(':')
+        .expect("a port");
+    assert!(get(port.1.parse().expect("a port"), "/").ends_with("hello"));
+    kill_process(Pid::from_child(&server.0), Signal::TERM).expect("it is there");
+    let ended = server.0.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(0));
     sandbox.run(&["status", "api"]).exits(3);
 }
 
