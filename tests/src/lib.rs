@@ -1,1 +1,5 @@
-//! What the tests share.
+//! What the tests share: programs to play with, places to play in, and the suites that run over every adapter.
+
+pub mod files;
+pub mod owner;
+pub mod scale;

@@ -1,0 +1,290 @@
+//! Real processes, killed and started at the worst moments.
+//!
+//! By default a sample. All of it (1,000 kills, 1,000 rounds of starters, 50 watched starts), in about ten minutes:
+//!
+//! ```text
+//! DAYMARK_TEST_FULL=1 cargo test --release -p daymark-tests --test crash
+//! ```
+#![cfg(unix)]
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use daymark::Presence;
+use daymark_adapters::state_store::{Look, RECORD};
+use daymark_core::presence::{LockSeen, Observation};
+use daymark_tests::files::{Ground, read_whole};
+use daymark_tests::owner::{Owner, Said, exit};
+use daymark_tests::scale::{random, rounds};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const OWNER: &str = env!("CARGO_BIN_EXE_owner");
+
+#[test]
+fn a_kill_at_any_moment_leaves_nothing_that_anybody_believes() {
+    let mut random = random();
+    let ground = Ground::new();
+    let (starting, stopping) = typical_durations(&ground.dir());
+    let readers = Readers::of(&ground.dir());
+    let mut found_stale = 0;
+
+    for _ in 0..rounds(40, 1_000) {
+        let mut owner = Owner::start(OWNER, &ground.dir());
+        match random.u8(..3) {
+            0 => pause(&mut random, starting.mul_f32(1.5)),
+            1 => {
+                owner.ready();
+                pause(&mut random, starting);
+            }
+            _ => {
+                owner.ready();
+                owner.ask_to_stop();
+                pause(&mut random, stopping.mul_f32(1.5));
+            }
+        }
+        owner.kill();
+        let dead = readers.nobody_lives();
+        ground.assert_survivable();
+        found_stale += usize::from(ground.presence() == Presence::Stale);
+        readers.look_once_more();
+        drop(dead);
+
+        let mut next = Owner::start(OWNER, &ground.dir());
+        next.ready();
+        next.stop();
+        ground.assert_left_clean();
+    }
+    let looks = readers.end();
+    assert!(looks > 0 && found_stale > 0, "the kills hit serving owners");
+    println!("{found_stale} records outlived their owner; {looks} looks");
+}
+
+#[test]
+fn of_sixteen_simultaneous_starters_exactly_one_wins_and_all_others_name_it() {
+    for round in 0..rounds(20, 1_000) {
+        let ground = Ground::new();
+        let mut owners: Vec<Owner> = (0..16).map(|_| Owner::load(OWNER, &ground.dir())).collect();
+        owners.iter_mut().for_each(Owner::go);
+
+        let said: Vec<Said> = owners
+            .iter_mut()
+            .map(|owner| owner.hear().expect("an answer"))
+            .collect();
+        let winners: Vec<usize> = (0..16)
+            .filter(|&i| matches!(said[i], Said::Ready(..)))
+            .collect();
+        let [winner] = *winners.as_slice() else {
+            panic!("round {round}: {} won: {said:?}", winners.len());
+        };
+        let Said::Ready(url, instance) = said[winner].clone() else {
+            unreachable!("it was chosen for that");
+        };
+        let winner = owners.remove(winner);
+        for (mut loser, said) in owners.into_iter().zip(
+            said.into_iter()
+                .filter(|said| !matches!(said, Said::Ready(..))),
+        ) {
+            assert_eq!(said, Said::Already(url.clone(), instance.clone()));
+            assert_eq!(loser.wait().code(), Some(exit::ALREADY_RUNNING));
+        }
+        assert_eq!(ground.presence(), Presence::Live);
+        runtime().block_on(async {
+            let connection = ground.place().connect().await.expect("the winner answers");
+            assert_eq!(answer_of(connection.stream).await, "hello\n");
+        });
+        winner.stop();
+        ground.assert_left_clean();
+    }
+}
+
+#[test]
+fn whoever_connects_the_moment_a_record_appears_is_never_refused() {
+    let runtime = runtime();
+    for _ in 0..rounds(10, 50) {
+        let ground = Ground::new();
+        let mut owner = Owner::load(OWNER, &ground.dir());
+        let mut watch = ground.place().watch();
+        runtime.block_on(async {
+            assert_eq!(watch.next().await.presence, Presence::Absent);
+            owner.go();
+            let record = loop {
+                let sighting = watch.next().await;
+                if sighting.is_live() {
+                    break sighting.record.expect("a live server has a record");
+                }
+            };
+            let stream = tokio::net::TcpStream::connect(record.endpoint.addr())
+                .await
+                .expect("it listens since before the record");
+            assert_eq!(answer_of(stream).await, "hello\n");
+        });
+        owner.ready();
+        owner.stop();
+    }
+}
+
+#[test]
+fn a_record_is_vouched_for_from_the_moment_it_appears() {
+    for _ in 0..rounds(10, 50) {
+        let ground = Ground::new();
+        let mut owner = Owner::start(OWNER, &ground.dir());
+        let seen = loop {
+            match Look::at(&ground.dir()).observation() {
+                Observation::NoRecord(_) => {}
+                Observation::Record(_, lock) => break lock.clone(),
+                other => panic!("never to be seen: {other:?}"),
+            }
+        };
+        assert_eq!(seen, LockSeen::Held);
+        owner.ready();
+        owner.stop();
+    }
+}
+
+#[test]
+fn a_watch_tells_of_a_kill() {
+    let ground = Ground::new();
+    let mut owner = Owner::start(OWNER, &ground.dir());
+    owner.ready();
+    let mut watch = ground.place().watch();
+    runtime().block_on(async {
+        assert_eq!(watch.next().await.presence, Presence::Live);
+        owner.kill();
+        assert_eq!(watch.next().await.presence, Presence::Stale);
+    });
+}
+
+/// Looks at a state directory all the time, and panics at what must never be seen there.
+struct Readers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    over: AtomicBool,
+    /// Odd while nobody lives there.
+    epoch: AtomicU64,
+    looks: [AtomicU64; 2],
+}
+
+/// Nobody lives as long as this exists.
+struct Dead<'a>(&'a Shared);
+
+impl Drop for Dead<'_> {
+    fn drop(&mut self) {
+        self.0.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Readers {
+    fn of(dir: &Path) -> Self {
+        let shared = Arc::new(Shared::default());
+        let looks: [fn(&Path, &Shared); 2] = [read_bytes, look_and_connect];
+        let start = |(i, look): (usize, fn(&Path, &Shared))| {
+            let (dir, shared) = (dir.to_owned(), shared.clone());
+            std::thread::spawn(move || {
+                while !shared.over.load(Ordering::SeqCst) {
+                    look(&dir, &shared);
+                    shared.looks[i].fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        };
+        let threads = looks.into_iter().enumerate().map(start).collect();
+        Self { shared, threads }
+    }
+
+    fn nobody_lives(&self) -> Dead<'_> {
+        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        Dead(&self.shared)
+    }
+
+    /// Returns when each of them has looked again, from the beginning.
+    fn look_once_more(&self) {
+        for (looks, thread) in self.shared.looks.iter().zip(&self.threads) {
+            let before = looks.load(Ordering::SeqCst);
+            // The one that is under way may have begun before.
+            while looks.load(Ordering::SeqCst) < before + 2 {
+                assert!(!thread.is_finished(), "a reader saw what must never be");
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn end(self) -> u64 {
+        self.shared.over.store(true, Ordering::SeqCst);
+        for thread in self.threads {
+            thread.join().expect("a reader saw what must never be");
+        }
+        self.shared
+            .looks
+            .iter()
+            .map(|looks| looks.load(Ordering::SeqCst))
+            .sum()
+    }
+}
+
+/// What stands there is a whole record or none.
+fn read_bytes(dir: &Path, _: &Shared) {
+    read_whole(&dir.join(RECORD));
+}
+
+/// No look says that a record is vouched for, once its writer was reaped; and while it is vouched for, somebody listens.
+fn look_and_connect(dir: &Path, shared: &Shared) {
+    let epoch = shared.epoch.load(Ordering::SeqCst);
+    let look = Look::at(dir);
+    match look.observation() {
+        Observation::NoRecord(_) | Observation::Record(_, LockSeen::Free) => {}
+        Observation::Record(record, LockSeen::Held) => {
+            let dead = epoch % 2 == 1 && shared.epoch.load(Ordering::SeqCst) == epoch;
+            assert!(!dead, "it is believed, and its writer was reaped");
+            let refused = TcpStream::connect(record.endpoint.addr()).is_err();
+            assert!(
+                !(refused && look.still_holds()),
+                "it is believed, and nobody listens"
+            );
+        }
+        other => panic!("never to be seen: {other:?}"),
+    }
+}
+
+/// How long a start and a stop take here.
+fn typical_durations(dir: &Path) -> (Duration, Duration) {
+    let begun = Instant::now();
+    let mut owner = Owner::start(OWNER, dir);
+    owner.ready();
+    let started = begun.elapsed();
+    let begun = Instant::now();
+    owner.stop();
+    (started.max(MOMENT), begun.elapsed().max(MOMENT))
+}
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// A random time up to `longest`. Nothing waits for it: it is the random moment that a kill comes at.
+fn pause(random: &mut fastrand::Rng, longest: Duration) {
+    std::thread::sleep(longest.mul_f32(random.f32()));
+}
+
+async fn answer_of(mut stream: tokio::net::TcpStream) -> String {
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("send a request");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .await
+        .expect("read the answer");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+    body.to_owned()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
