@@ -50,10 +50,10 @@ impl Counts {
 #[derive(Debug)]
 pub(super) struct Connection {
     counts: Arc<Counts>,
-    /// Requests of this connection whose answer isn't out yet.
+    /// Requests of this connection whose answer the kernel hasn't taken in full yet.
     active: AtomicU32,
-    /// The kernel took less than it was given, so more is waiting to be sent.
-    write_blocked: AtomicBool,
+    /// Those among them whose answer is complete, and waits to be sent.
+    unsent: AtomicU32,
     upgraded: AtomicBool,
     /// Its place among the connections allowed, given back when it closes.
     _place: OwnedSemaphorePermit,
@@ -66,7 +66,7 @@ impl Connection {
         Arc::new(Self {
             counts,
             active: AtomicU32::new(0),
-            write_blocked: AtomicBool::new(false),
+            unsent: AtomicU32::new(0),
             upgraded: AtomicBool::new(false),
             _place: place,
         })
@@ -94,13 +94,21 @@ impl Connection {
         self.counts.finished.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// The kernel has taken all there was to send.
+    fn sent(&self) {
+        if self.unsent.load(Ordering::Relaxed) > 0 {
+            (0..self.unsent.swap(0, Ordering::Relaxed)).for_each(|_| self.end());
+        }
+    }
+
     fn is_idle(&self) -> bool {
-        self.active.load(Ordering::Relaxed) == 0 && !self.write_blocked.load(Ordering::Relaxed)
+        self.active.load(Ordering::Relaxed) == 0
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.sent();
         if *self.upgraded.get_mut() {
             self.end();
         }
@@ -108,13 +116,13 @@ impl Drop for Connection {
     }
 }
 
-/// A request is in flight as long as this exists.
+/// A request is in flight as long as this exists, and then until its answer is sent.
 #[derive(Debug)]
 pub(super) struct RequestGuard(Arc<Connection>);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.unsent.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -164,23 +172,10 @@ pub(super) async fn serve<S: App>(
     .await;
 }
 
-/// A stream that knows whether the kernel has taken all it was given, and that keeps its [`Connection`] counted.
+/// A stream that tells its [`Connection`] when the kernel has taken all there was to send, and that keeps it counted.
 struct Tracked {
     stream: TcpStream,
     connection: Arc<Connection>,
-}
-
-impl Tracked {
-    fn note(&self, written: &Poll<io::Result<usize>>, offered: usize) {
-        let blocked = match written {
-            Poll::Pending => true,
-            Poll::Ready(Ok(taken)) => *taken < offered,
-            Poll::Ready(Err(_)) => false,
-        };
-        self.connection
-            .write_blocked
-            .store(blocked, Ordering::Relaxed);
-    }
 }
 
 impl AsyncRead for Tracked {
@@ -199,9 +194,7 @@ impl AsyncWrite for Tracked {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note(&written, buf.len());
-        written
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -209,16 +202,16 @@ impl AsyncWrite for Tracked {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note(&written, bufs.iter().map(|b| b.len()).sum());
-        written
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
+    /// Called by hyper when its own buffer is empty.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.sent();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -227,7 +220,7 @@ impl AsyncWrite for Tracked {
     }
 }
 
-/// An app's body, whose request is in flight until the last frame was taken.
+/// An app's body, and the request that it answers.
 pub(super) struct Counted<B> {
     body: Pin<Box<B>>,
     _guard: RequestGuard,
