@@ -1,5 +1,7 @@
 //! What the tests share: programs to play with, places to play in, and the suites that run over every adapter.
 
+pub mod client;
 pub mod files;
 pub mod owner;
 pub mod scale;
+pub mod stage;
