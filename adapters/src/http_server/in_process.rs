@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -195,10 +196,17 @@ where
             endpoint,
             stop: StopSignal(draining.clone()),
         };
-        let app = {
+        let made = {
             // Apps may spawn tasks while they are made.
             let _on_http_threads = runtime.enter();
-            make(context)
+            catch_unwind(AssertUnwindSafe(|| make(context)))
+        };
+        let Ok(app) = made else {
+            runtime.shutdown_background();
+            return Err(failed(
+                "its app cannot be made",
+                io::Error::other("it panicked"),
+            ));
         };
         let all_places = self.config.max_connections.min(descriptors_to_spare());
         let places = Arc::new(Semaphore::new(all_places as usize));
