@@ -94,6 +94,16 @@ impl Proof {
     }
 }
 
+/// Whether the system tells of changes in the directory.
+enum Watching {
+    /// It has done so since the last look.
+    Still(Arc<DirWatch>),
+    /// It does so from now on, or the directory is gone: either way it is time to look.
+    SinceNow,
+    /// It can't.
+    Never,
+}
+
 impl FileLease {
     pub(super) fn new(ownership: Ownership, instance: InstanceId) -> Self {
         let shared = Shared {
@@ -137,9 +147,10 @@ impl Lease for FileLease {
 
     async fn changed(&self) {
         match self.with(Shared::watch).await {
-            Some(watch) => watch.changed().await,
+            Watching::Still(watch) => watch.changed().await,
+            Watching::SinceNow => {}
             // The clock wakes whoever waits, now and then.
-            None => std::future::pending().await,
+            Watching::Never => std::future::pending().await,
         }
     }
 
@@ -305,14 +316,22 @@ impl Shared {
         Ok(())
     }
 
-    /// The watch on the directory: the present one as long as that is the directory, else a new one.
-    fn watch(&self) -> Option<Arc<DirWatch>> {
-        let path = self.ownership().as_ref()?.dir.path().to_owned();
+    /// Watches the directory: on, as long as it is the one that is watched, else from now on.
+    fn watch(&self) -> Watching {
+        let guard = self.ownership();
+        let Some(ownership) = &*guard else {
+            return Watching::Never;
+        };
+        let path = ownership.dir.path();
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if watch.as_ref().is_none_or(|watch| !watch.is_on(&path)) {
-            *watch = DirWatch::on(&path).ok().map(Arc::new);
+        if let Some(watch) = watch.as_ref().filter(|watch| watch.is_on(path)) {
+            return Watching::Still(watch.clone());
         }
-        watch.clone()
+        *watch = DirWatch::on(path).ok().map(Arc::new);
+        match watch.is_none() && ownership.is_current() {
+            true => Watching::Never,
+            false => Watching::SinceNow,
+        }
     }
 
     fn inspect(&self) -> Custody {
