@@ -1,0 +1,168 @@
+//! A server looks after what it published: what is lost comes back, and what is somebody else's is left alone.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use daymark::{Events, LifecycleEvent, Presence, Server, StopCause};
+use daymark_adapters::state_store::{LOCK, RECORD};
+use daymark_tests::client::{Client, PATIENCE, is_refused};
+use daymark_tests::files::Ground;
+
+/// Well below what the clock alone would bring: the server is woken by the directory.
+const SOON: Duration = Duration::from_secs(3);
+
+struct Guarded {
+    server: Server,
+    events: Events,
+    ground: Ground,
+}
+
+impl Guarded {
+    fn start() -> Self {
+        let ground = Ground::new();
+        let router = Router::new().route("/", get(|| async { "hello\n" }));
+        let server = Server::builder("custody-test")
+            .state_dir(ground.dir())
+            .app(router)
+            .start()
+            .expect("a start");
+        let events = server.subscribe();
+        Self {
+            server,
+            events,
+            ground,
+        }
+    }
+
+    /// Waits for an event, and says how long that took.
+    fn wait_for(&mut self, wanted: impl Fn(&LifecycleEvent) -> bool) -> Duration {
+        let begun = Instant::now();
+        let found = async {
+            loop {
+                match self.events.next().await {
+                    Some(event) if wanted(&event) => break,
+                    Some(_) => {}
+                    None => panic!("the run is over, and it never happened"),
+                }
+            }
+        };
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime")
+            .block_on(async { tokio::time::timeout(PATIENCE, found).await })
+            .expect("it happens in time");
+        begun.elapsed()
+    }
+
+    /// Waits until the server has published again, and is as it was before.
+    fn assert_put_right(mut self) {
+        let took = self.wait_for(|event| matches!(event, LifecycleEvent::Republished));
+        assert!(took < SOON, "only the clock woke it, after {took:?}");
+        let sighting = self.ground.place().look();
+        assert_eq!(sighting.presence, Presence::Live);
+        assert_eq!(sighting.record.as_ref(), Some(self.server.record()));
+        assert_eq!(
+            Client::connect(self.server.addr()).get("/").body,
+            b"hello\n"
+        );
+        let error = Server::builder("custody-test")
+            .state_dir(self.ground.dir())
+            .app(Router::new())
+            .start()
+            .expect_err("it is owned");
+        assert_eq!(error.already_running(), Some(self.server.record()));
+        self.server.stop(Duration::ZERO).expect("nothing is left");
+        self.ground.assert_left_clean();
+    }
+}
+
+#[test]
+fn a_record_that_was_removed_is_published_again() {
+    let guarded = Guarded::start();
+    fs::remove_file(guarded.ground.record()).expect("remove the record");
+    guarded.assert_put_right();
+}
+
+#[test]
+fn a_record_that_was_overwritten_in_place_is_published_again() {
+    let guarded = Guarded::start();
+    fs::write(guarded.ground.record(), "nonsense").expect("overwrite the record");
+    guarded.assert_put_right();
+}
+
+#[test]
+fn a_record_that_was_replaced_is_published_again() {
+    let guarded = Guarded::start();
+    let other = guarded.ground.dir().join("other");
+    fs::write(&other, "nonsense").expect("write a file");
+    fs::rename(&other, guarded.ground.record()).expect("replace the record");
+    guarded.assert_put_right();
+}
+
+#[test]
+fn a_lock_file_that_was_removed_is_owned_again() {
+    let guarded = Guarded::start();
+    fs::remove_file(guarded.ground.lock()).expect("remove the lock file");
+    guarded.assert_put_right();
+}
+
+#[test]
+fn a_directory_that_was_removed_is_made_again() {
+    let guarded = Guarded::start();
+    fs::remove_dir_all(guarded.ground.dir()).expect("remove the directory");
+    guarded.assert_put_right();
+}
+
+#[test]
+fn a_directory_that_was_moved_away_is_made_again() {
+    let guarded = Guarded::start();
+    let elsewhere = guarded.ground.dir().with_file_name("elsewhere");
+    fs::rename(guarded.ground.dir(), &elsewhere).expect("move the directory");
+    guarded.assert_put_right();
+}
+
+#[test]
+fn what_is_lost_again_and_again_comes_back_every_time() {
+    let mut guarded = Guarded::start();
+    for round in 0..30 {
+        // The server may put something back while the directory is being emptied.
+        while fs::remove_dir_all(guarded.ground.dir()).is_err() {}
+        let took = guarded.wait_for(|event| matches!(event, LifecycleEvent::Republished));
+        assert!(took < SOON, "round {round}: only the clock woke it");
+    }
+    fs::remove_file(guarded.ground.record()).expect("remove the record");
+    guarded.assert_put_right();
+}
+
+#[test]
+fn an_ownership_that_somebody_else_has_taken_stops_the_server_and_nothing_of_theirs_is_touched() {
+    let mut guarded = Guarded::start();
+    let theirs = |name: &str| {
+        let path = guarded.ground.dir().join(format!("their-{name}"));
+        let mut file = File::create_new(&path).expect("a file of theirs");
+        file.write_all(b"theirs").expect("write it");
+        file.lock().expect("lock it");
+        fs::rename(&path, guarded.ground.dir().join(name)).expect("put it in place");
+        file
+    };
+    // The record first: with the lock file the server finds out.
+    let held = [theirs(RECORD), theirs(LOCK)];
+
+    guarded.wait_for(|event| matches!(event, LifecycleEvent::Stopped(_)));
+
+    let report = guarded.server.wait().expect("a report");
+    assert!(
+        matches!(report.cause, StopCause::OwnershipLost),
+        "{report:?}"
+    );
+    assert!(is_refused(guarded.server.addr()));
+    assert_eq!(guarded.ground.names(), [RECORD, LOCK]);
+    for path in [guarded.ground.record(), guarded.ground.lock()] {
+        assert_eq!(fs::read(&path).expect("it is there"), b"theirs", "{path:?}");
+    }
+    drop(held);
+}
