@@ -149,8 +149,7 @@ fn an_ownership_that_somebody_else_has_taken_stops_the_server_and_nothing_of_the
         fs::rename(&path, guarded.ground.dir().join(name)).expect("put it in place");
         file
     };
-    // The record first: with the lock file the server finds out.
-    let held = [theirs(RECORD), theirs(LOCK)];
+    let held = [theirs(LOCK), theirs(RECORD)];
 
     guarded.wait_for(|event| matches!(event, LifecycleEvent::Stopped(_)));
 
