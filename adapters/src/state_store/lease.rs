@@ -350,8 +350,11 @@ impl Shared {
 
     fn reclaim(&self) -> Result<(), AcquireError> {
         let mut guard = self.ownership();
-        let Some(path) = guard.as_ref().map(|o| o.dir.path().to_owned()) else {
-            return Err(AcquireError::Busy(None));
+        let path = match &*guard {
+            // It was moved away and back. Locked again, it would seem to be somebody else's.
+            Some(ownership) if ownership.is_current() => return Ok(()),
+            Some(ownership) => ownership.dir.path().to_owned(),
+            None => return Err(AcquireError::Busy(None)),
         };
         let ownership = take_ownership(&path)?;
         let still_ours = {
@@ -365,7 +368,7 @@ impl Shared {
             return Err(owner);
         }
         if let Some(lost) = guard.replace(ownership) {
-            // Nobody can get at it any more, or it was the same file all along.
+            // Nobody can get at it any more.
             drop(lost.give_back());
         }
         Ok(())
