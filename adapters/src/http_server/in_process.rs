@@ -394,7 +394,12 @@ impl Drop for Running {
 #[async_trait]
 impl RunningServer for Running {
     async fn ready(&self) -> Result<(), ServeError> {
-        self.knock().await.map_err(|error| ServeError::NotReady {
+        let mut over = self.accept_over.clone();
+        let answered = tokio::select! {
+            answered = self.knock() => answered,
+            _ = over.wait_for(Option::is_some) => Err(io::Error::other("it accepts no more")),
+        };
+        answered.map_err(|error| ServeError::NotReady {
             reason: format!("connecting to {}: {error}", self.endpoint.addr()),
         })
     }

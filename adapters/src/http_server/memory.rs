@@ -114,10 +114,11 @@ struct Running(MemoryServer);
 #[async_trait]
 impl RunningServer for Running {
     async fn ready(&self) -> Result<(), ServeError> {
-        match &self.0.0.borrow().died {
-            None => Ok(()),
-            Some(reason) => Err(ServeError::NotReady {
-                reason: reason.clone(),
+        let inside = self.0.0.borrow();
+        match &inside.listener {
+            Some(_) => Ok(()),
+            None => Err(ServeError::NotReady {
+                reason: inside.died.clone().unwrap_or_else(|| "it ended".to_owned()),
             }),
         }
     }
