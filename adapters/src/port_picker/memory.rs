@@ -1,6 +1,7 @@
 //! Ports that exist only in this process.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +15,17 @@ type Taken = Arc<Mutex<BTreeSet<NonZeroU16>>>;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryPorts {
     taken: Taken,
+    closing: Option<Closing>,
+}
+
+/// What is called when a listener closes.
+#[derive(Clone)]
+struct Closing(Arc<dyn Fn(NonZeroU16) + Send + Sync>);
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closing(…)")
+    }
 }
 
 impl MemoryPorts {
@@ -23,10 +35,19 @@ impl MemoryPorts {
         lock(&self.taken).iter().copied().collect()
     }
 
+    /// Calls `tell` whenever a listener is about to close, to see what else is true at that moment.
+    #[must_use]
+    pub fn when_closing(self, tell: impl Fn(NonZeroU16) + Send + Sync + 'static) -> Self {
+        Self {
+            closing: Some(Closing(Arc::new(tell))),
+            ..self
+        }
+    }
+
     fn take(&self, port: NonZeroU16) -> Option<MemoryListener> {
         lock(&self.taken).insert(port).then(|| MemoryListener {
             port,
-            taken: self.taken.clone(),
+            ports: self.clone(),
         })
     }
 
@@ -41,7 +62,7 @@ impl MemoryPorts {
 #[derive(Debug)]
 pub struct MemoryListener {
     port: NonZeroU16,
-    taken: Taken,
+    ports: MemoryPorts,
 }
 
 impl Listener for MemoryListener {
@@ -56,7 +77,10 @@ impl Listener for MemoryListener {
 
 impl Drop for MemoryListener {
     fn drop(&mut self) {
-        lock(&self.taken).remove(&self.port);
+        if let Some(Closing(tell)) = &self.ports.closing {
+            tell(self.port);
+        }
+        lock(&self.ports.taken).remove(&self.port);
     }
 }
 

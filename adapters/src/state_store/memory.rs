@@ -32,6 +32,8 @@ struct Inside {
     /// The term whose record is vouched for.
     proof: Option<u64>,
     last_port: Option<std::num::NonZeroU16>,
+    /// The term of the last owner that crashed. Its lease does nothing any more.
+    crashed: u64,
 }
 
 impl MemoryStore {
@@ -45,9 +47,8 @@ impl MemoryStore {
     /// What a `kill -9` of the owner does: locks go, files stay. Its lease is worth nothing from now on.
     pub fn crash_owner(&self) {
         let mut inside = self.inside();
-        inside.owner = None;
+        inside.crashed = inside.owner.take().unwrap_or(inside.crashed);
         inside.proof = None;
-        inside.term += 1;
     }
 
     /// What a careless `rm server.json` does.
@@ -120,6 +121,10 @@ impl MemoryLease {
     fn has_ended(&self) -> MutexGuard<'_, bool> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn has_crashed(&self) -> bool {
+        self.term <= self.store.inside().crashed
+    }
 }
 
 #[async_trait]
@@ -155,6 +160,9 @@ impl Lease for MemoryLease {
 
     async fn withdraw(&self) -> Result<(), WithdrawError> {
         self.disown();
+        if self.has_crashed() {
+            return Ok(());
+        }
         let mut inside = self.store.inside();
         if inside
             .record
@@ -195,6 +203,7 @@ impl Lease for MemoryLease {
     async fn reclaim(&self) -> Result<(), AcquireError> {
         let mut inside = self.store.inside();
         match inside.owner {
+            None if self.term <= inside.crashed => Err(AcquireError::Busy(None)),
             None => {
                 inside.owner = Some(self.term);
                 Ok(())
@@ -216,6 +225,9 @@ impl Lease for MemoryLease {
 impl Drop for MemoryLease {
     fn drop(&mut self) {
         self.disown();
+        if self.has_crashed() {
+            return;
+        }
         let mut inside = self.store.inside();
         if inside
             .record
