@@ -1,7 +1,9 @@
 //! What the tests share: programs to play with, places to play in, and the suites that run over every adapter.
 
 pub mod client;
+pub mod contract;
 pub mod files;
 pub mod owner;
+pub mod sample;
 pub mod scale;
 pub mod stage;

@@ -126,10 +126,25 @@ fn a_directory_that_was_moved_away_is_made_again() {
 }
 
 #[test]
+fn a_directory_that_was_moved_away_and_back_is_kept() {
+    let guarded = Guarded::start();
+    let elsewhere = guarded.ground.dir().with_file_name("elsewhere");
+    for _ in 0..100 {
+        fs::rename(guarded.ground.dir(), &elsewhere).expect("move the directory");
+        // If the server has made another one by now, that is its directory.
+        if fs::rename(&elsewhere, guarded.ground.dir()).is_err() {
+            fs::remove_dir_all(&elsewhere).expect("remove the old directory");
+        }
+    }
+    // The server may put something back while it is being emptied.
+    while fs::remove_dir_all(guarded.ground.dir()).is_err() {}
+    guarded.assert_put_right();
+}
+
+#[test]
 fn what_is_lost_again_and_again_comes_back_every_time() {
     let mut guarded = Guarded::start();
     for round in 0..30 {
-        // The server may put something back while the directory is being emptied.
         while fs::remove_dir_all(guarded.ground.dir()).is_err() {}
         let took = guarded.wait_for(|event| matches!(event, LifecycleEvent::Republished));
         assert!(took < SOON, "round {round}: only the clock woke it");

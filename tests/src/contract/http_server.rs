@@ -1,0 +1,370 @@
+//! The laws of [`HttpServer`] and [`RunningServer`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use daymark_adapters::http_server::{AppContext, HttpConfig, InProcess, MemoryHttp};
+use daymark_adapters::port_picker::{BoundListener, Loopback, MemoryListener, MemoryPorts};
+use daymark_core::http_server::{DrainReport, HttpServer, RunningServer, ServeError};
+use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
+use http::Response;
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+
+use super::{begin_and_drop, in_time, is_done_at_once};
+
+/// A kind of server, a socket for it, and clients whose requests last as long as is wanted.
+#[async_trait]
+pub trait HttpBench: Send + Sync {
+    /// What is tested.
+    type Http: HttpServer;
+
+    /// Something that starts one server.
+    fn http(&self) -> Self::Http;
+
+    /// The socket: always the same one.
+    fn listener(&self) -> Arc<<Self::Http as HttpServer>::Listener>;
+
+    /// A request comes to the server that was started last: true once it is being answered, false if nobody accepts it.
+    async fn begin_request(&self) -> bool;
+
+    /// One of the requests is answered, in full.
+    async fn finish_request(&self);
+
+    /// Waits until nothing is left of one of the requests, for it was cut off.
+    async fn see_cut_off(&self);
+}
+
+/// Real connections to a real server.
+#[derive(Debug)]
+pub struct Sockets {
+    listener: Arc<BoundListener>,
+    clients: Mutex<Vec<TcpStream>>,
+    gate: Arc<Semaphore>,
+    begun: (
+        mpsc::UnboundedSender<()>,
+        Mutex<mpsc::UnboundedReceiver<()>>,
+    ),
+}
+
+impl Sockets {
+    /// With a socket of its own.
+    pub async fn new() -> Self {
+        let picked = Loopback::V4.pick(PortPreference::Any).await;
+        let (begun, heard) = mpsc::unbounded_channel();
+        Self {
+            listener: Arc::new(picked.expect("a port").listener),
+            clients: Mutex::default(),
+            gate: Arc::new(Semaphore::new(0)),
+            begun: (begun, Mutex::new(heard)),
+        }
+    }
+}
+
+/// Makes the app of [`Sockets`].
+type Make = Box<dyn FnOnce(AppContext) -> Gated + Send>;
+
+/// Answers when the gate lets it.
+#[derive(Clone, Debug)]
+pub struct Gated {
+    gate: Arc<Semaphore>,
+    begun: mpsc::UnboundedSender<()>,
+}
+
+type Answer = futures_util::future::BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>>;
+
+impl<R> tower::Service<http::Request<R>> for Gated {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<R>) -> Answer {
+        let Self { gate, begun } = self.clone();
+        Box::pin(async move {
+            // The test may be over.
+            let _ = begun.send(());
+            if let Ok(permit) = gate.acquire().await {
+                permit.forget();
+            }
+            Ok(Response::new(Full::new(Bytes::from_static(b"done"))))
+        })
+    }
+}
+
+#[async_trait]
+impl HttpBench for Sockets {
+    type Http = InProcess<Make>;
+
+    fn http(&self) -> Self::Http {
+        let (gate, begun) = (self.gate.clone(), self.begun.0.clone());
+        let make: Make = Box::new(|_| Gated { gate, begun });
+        InProcess::new(make, HttpConfig::default())
+    }
+
+    fn listener(&self) -> Arc<BoundListener> {
+        self.listener.clone()
+    }
+
+    async fn begin_request(&self) -> bool {
+        let connected = TcpStream::connect(self.listener.endpoint().addr()).await;
+        let mut client = connected.expect("the bench holds the socket open");
+        let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        client.write_all(request).await.expect("send a request");
+        let mut begun = self.begun.1.lock().await;
+        // Where nobody accepts, the kernel queues it all the same, and nothing comes of it.
+        let waited = tokio::time::timeout(UNANSWERED, begun.recv()).await;
+        self.clients.lock().await.push(client);
+        waited.is_ok()
+    }
+
+    async fn finish_request(&self) {
+        self.gate.add_permits(1);
+        let mut clients = self.clients.lock().await;
+        let reads = clients.iter_mut().map(|client| {
+            Box::pin(async move {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).await.map(|_| answer)
+            })
+        });
+        let (answer, which, _) = futures_util::future::select_all(reads).await;
+        clients.remove(which);
+        assert!(answer.expect("an answer").ends_with("done"));
+    }
+
+    async fn see_cut_off(&self) {
+        let client = self.clients.lock().await.pop();
+        let mut answer = Vec::new();
+        // An end or a reset.
+        let _ = client
+            .expect("a request")
+            .read_to_end(&mut answer)
+            .await
+            .map_err(drop);
+        assert!(answer.is_empty());
+    }
+}
+
+/// How long to wait for an answer that must not come.
+const UNANSWERED: std::time::Duration = std::time::Duration::from_millis(300);
+
+/// A server in memory.
+#[derive(Debug)]
+pub struct InMemory {
+    http: MemoryHttp,
+    listener: Arc<MemoryListener>,
+}
+
+impl InMemory {
+    /// With a port of its own.
+    pub async fn new() -> Self {
+        let picked = MemoryPorts::default().pick(PortPreference::Any).await;
+        Self {
+            http: MemoryHttp::default(),
+            listener: Arc::new(picked.expect("a port").listener),
+        }
+    }
+}
+
+#[async_trait]
+impl HttpBench for InMemory {
+    type Http = MemoryHttp;
+
+    fn http(&self) -> MemoryHttp {
+        self.http.clone()
+    }
+
+    fn listener(&self) -> Arc<MemoryListener> {
+        self.listener.clone()
+    }
+
+    async fn begin_request(&self) -> bool {
+        self.http.last().expect("a server").begin_request()
+    }
+
+    async fn finish_request(&self) {
+        assert!(self.http.last().expect("a server").finish_request());
+    }
+
+    async fn see_cut_off(&self) {
+        assert!(!self.http.last().expect("a server").finish_request());
+    }
+}
+
+async fn start(bench: &impl HttpBench) -> Arc<dyn RunningServer> {
+    let started = bench.http().start(bench.listener()).await;
+    started.unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn begin_requests(bench: &impl HttpBench, count: usize) {
+    for _ in 0..count {
+        assert!(bench.begin_request().await, "nobody accepts");
+    }
+}
+
+const fn report(drained: u64, aborted: u64) -> DrainReport {
+    DrainReport { drained, aborted }
+}
+
+/// [`RunningServer::ready`] succeeds where the server answers.
+pub async fn a_server_that_serves_is_ready(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    for _ in 0..3 {
+        let ready = in_time("ready", server.ready()).await;
+        ready.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// [`RunningServer::ready`] fails where it is plain that the server never will answer.
+pub async fn a_server_that_has_ended_is_not_ready(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    server.abort().await;
+    let ready = in_time("an answer", server.ready()).await;
+    assert!(matches!(ready, Err(ServeError::NotReady { .. })));
+}
+
+/// A server that ended leaves the listener open for the next one.
+pub async fn the_next_server_takes_over_the_same_listener(bench: &impl HttpBench) {
+    start(bench).await.drain().await;
+    let next = start(bench).await;
+    assert!(in_time("ready", next.ready()).await.is_ok());
+    assert!(bench.begin_request().await);
+}
+
+/// A drain with nothing to finish is over at once.
+pub async fn a_drain_of_an_idle_server_is_over_at_once(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_requests(bench, 1).await;
+    bench.finish_request().await;
+    while server.stats().requests > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(in_time("drained", server.drain()).await, report(0, 0));
+}
+
+/// [`RunningServer::drain`] completes when every accepted request has finished, and not before.
+pub async fn a_drain_waits_for_all_requests(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_requests(bench, 3).await;
+    let mut drain = Box::pin(server.drain());
+    for _ in 0..3 {
+        assert!(!is_done_at_once(&mut drain));
+        bench.finish_request().await;
+    }
+    assert_eq!(in_time("drained", drain).await, report(3, 0));
+}
+
+/// [`RunningServer::drain`] stops accepting.
+pub async fn a_drain_accepts_nobody_any_more(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    in_time("drained", server.drain()).await;
+    assert!(!bench.begin_request().await);
+}
+
+/// [`RunningServer::abort`] cuts everything off.
+pub async fn an_abort_cuts_off_all_requests(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_requests(bench, 2).await;
+    assert_eq!(in_time("aborted", server.abort()).await, report(0, 2));
+    in_time("cut off", bench.see_cut_off()).await;
+}
+
+/// [`RunningServer::abort`] may follow a drain that was given up, and then counts since that began.
+pub async fn an_abort_counts_since_the_drain_began(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_requests(bench, 3).await;
+    begin_and_drop(server.drain());
+    bench.finish_request().await;
+    while server.stats().requests > 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(in_time("aborted", server.abort()).await, report(1, 2));
+}
+
+/// Repeating a drain or an abort is a no-op with the same report.
+pub async fn every_drain_and_abort_gives_the_same_report(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_requests(bench, 1).await;
+    let first = in_time("aborted", server.abort()).await;
+    assert_eq!(in_time("aborted", server.abort()).await, first);
+    assert_eq!(in_time("drained", server.drain()).await, first);
+}
+
+/// [`RunningServer::ended`] completes only when the server ends without having been asked to.
+pub async fn a_server_that_was_asked_to_end_has_not_ended_by_itself(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    assert!(!is_done_at_once(server.ended()));
+    server.drain().await;
+    assert!(!is_done_at_once(server.ended()));
+    server.abort().await;
+    assert!(!is_done_at_once(server.ended()));
+}
+
+/// Dropping these futures has no effect on the server.
+pub async fn a_server_goes_on_when_nobody_waits_for_it(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_and_drop(server.ready());
+    begin_and_drop(server.ended());
+    begin_requests(bench, 1).await;
+    bench.finish_request().await;
+    assert!(in_time("ready", server.ready()).await.is_ok());
+}
+
+/// Dropping the last handle aborts the server.
+pub async fn a_server_that_is_dropped_is_aborted(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_requests(bench, 1).await;
+    drop(server);
+    in_time("cut off", bench.see_cut_off()).await;
+    assert!(!bench.begin_request().await);
+}
+
+/// [`RunningServer::stats`] counts what is in flight.
+pub async fn requests_in_flight_are_counted(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    assert_eq!(server.stats().requests, 0);
+    begin_requests(bench, 2).await;
+    assert_eq!(server.stats().requests, 2);
+    bench.finish_request().await;
+    while server.stats().requests > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.stats().requests, 1);
+}
+
+/// Tests of all laws of servers.
+#[macro_export]
+macro_rules! http_server_laws {
+    ($adapter:ident, $bench:expr) => {
+        $crate::each_law!(
+            $adapter,
+            $bench,
+            $crate::contract::http_server,
+            [
+                a_server_that_serves_is_ready,
+                a_server_that_has_ended_is_not_ready,
+                the_next_server_takes_over_the_same_listener,
+                a_drain_of_an_idle_server_is_over_at_once,
+                a_drain_waits_for_all_requests,
+                a_drain_accepts_nobody_any_more,
+                an_abort_cuts_off_all_requests,
+                an_abort_counts_since_the_drain_began,
+                every_drain_and_abort_gives_the_same_report,
+                a_server_that_was_asked_to_end_has_not_ended_by_itself,
+                a_server_goes_on_when_nobody_waits_for_it,
+                a_server_that_is_dropped_is_aborted,
+                requests_in_flight_are_counted,
+            ]
+        );
+    };
+}
