@@ -2,8 +2,10 @@
 
 pub mod client;
 pub mod contract;
+pub mod failing;
 pub mod files;
 pub mod owner;
 pub mod sample;
 pub mod scale;
 pub mod stage;
+pub mod world;
