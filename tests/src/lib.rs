@@ -8,4 +8,5 @@ pub mod owner;
 pub mod sample;
 pub mod scale;
 pub mod stage;
+pub mod trace;
 pub mod world;

@@ -9,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// What it says, one line each. `owner.rs` writes what is read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
+    /// It waits to be let go.
+    Loaded,
     /// It is published and serves: URL and instance.
     Ready(String, String),
     /// Another one does: URL and instance.
@@ -42,22 +44,10 @@ impl Owner {
     #[must_use]
     pub fn load(program: &str, dir: &Path) -> Self {
         let mut command = Command::new(program);
-        command.arg(dir);
-        Self::run(command)
-    }
-
-    /// Starts `program` for `dir`, and lets it go at once.
-    #[must_use]
-    pub fn start(program: &str, dir: &Path) -> Self {
-        let mut owner = Self::load(program, dir);
-        owner.go();
-        owner
-    }
-
-    /// Runs a command that ends in the program and its directory.
-    #[must_use]
-    pub fn run(mut command: Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
@@ -68,6 +58,14 @@ impl Owner {
             stdin,
             stdout: BufReader::new(stdout),
         }
+    }
+
+    /// Starts `program` for `dir`, and lets it go at once.
+    #[must_use]
+    pub fn start(program: &str, dir: &Path) -> Self {
+        let mut owner = Self::load(program, dir);
+        owner.go();
+        owner
     }
 
     /// Lets it start its server.
@@ -87,8 +85,20 @@ impl Owner {
         }
     }
 
-    /// The next thing it says; none when it is gone.
+    /// Waits until it is loaded.
+    pub fn loaded(&mut self) {
+        assert_eq!(self.hear_anything(), Some(Said::Loaded));
+    }
+
+    /// The next thing it says after it was let go; none when it is gone.
     pub fn hear(&mut self) -> Option<Said> {
+        self.hear_anything().and_then(|said| match said {
+            Said::Loaded => self.hear_anything(),
+            said => Some(said),
+        })
+    }
+
+    fn hear_anything(&mut self) -> Option<Said> {
         let mut line = String::new();
         let read = self.stdout.read_line(&mut line).expect("read its output");
         if read == 0 {
@@ -96,6 +106,7 @@ impl Owner {
         }
         let words: Vec<&str> = line.trim_end().splitn(3, ' ').collect();
         Some(match *words.as_slice() {
+            ["loaded"] => Said::Loaded,
             ["ready", url, instance] => Said::Ready(url.to_owned(), instance.to_owned()),
             ["already", url, instance] => Said::Already(url.to_owned(), instance.to_owned()),
             ["stopped", left] => Said::Stopped(left.parse().expect("a number of leftovers")),
@@ -114,7 +125,7 @@ impl Owner {
         }
     }
 
-    /// Its pid, or that of the command it runs under.
+    /// Its pid.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
     let app = tower::service_fn(|_request| async {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello\n"))))
     });
+    let_yourself_be_traced();
+    say("loaded");
     wait_for_line();
     let started = Server::builder("owner")
         .state_dir(dir)
@@ -47,6 +49,16 @@ fn main() -> ExitCode {
     };
     say(&format!("stopped {left}"));
     code(if left == 0 { exit::CLEAN } else { exit::FAILED })
+}
+
+/// Where only ancestors may trace a process, by Yama's rules (ptrace(2)), lets the tests do so too.
+fn let_yourself_be_traced() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{PTracer, set_ptracer};
+        // Without Yama there is nothing to let.
+        let _ = set_ptracer(PTracer::Any);
+    }
 }
 
 /// A line, or the end of them.

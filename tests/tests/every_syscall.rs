@@ -1,0 +1,216 @@
+//! A start and a stop, killed at every system call, and with every system call failing.
+//!
+//! By default a sample of the moments. All of them, in about ten minutes:
+//!
+//! ```text
+//! DAYMARK_TEST_FULL=1 cargo test --release -p daymark-tests --test every_syscall
+//! ```
+//!
+//! Not among those that fail: `write`, for the runtime's own threads wake each other by it.
+#![cfg(target_os = "linux")]
+
+use daymark::Presence;
+use daymark_tests::files::Ground;
+use daymark_tests::owner::{Owner, Said, exit};
+use daymark_tests::scale::{random, rounds};
+use daymark_tests::trace::Tracer;
+
+const OWNER: &str = env!("CARGO_BIN_EXE_owner");
+
+/// The calls by which a server comes and goes.
+const CALLS: [&str; 21] = [
+    "openat",
+    "mkdir",
+    "mkdirat",
+    "fchmodat",
+    "fstat",
+    "newfstatat",
+    "statx",
+    "getdents64",
+    "lseek",
+    "read",
+    "write",
+    "flock",
+    "fcntl",
+    "fsync",
+    "renameat",
+    "unlink",
+    "unlinkat",
+    "socket",
+    "bind",
+    "listen",
+    "accept4",
+];
+
+/// What can be wrong with files.
+const FAILURES: [(&str, &[&str]); 13] = [
+    ("openat", &["EIO", "ENOSPC", "EROFS", "EMFILE"]),
+    ("mkdir", &["EIO", "ENOSPC", "EROFS"]),
+    ("mkdirat", &["EIO", "ENOSPC", "EROFS"]),
+    ("fchmodat", &["EIO", "EROFS"]),
+    ("newfstatat", &["EIO"]),
+    ("getdents64", &["EIO"]),
+    ("lseek", &["EIO"]),
+    ("flock", &["EIO", "ENOLCK"]),
+    ("fsync", &["EIO", "ENOSPC"]),
+    ("renameat", &["EIO", "ENOSPC", "EROFS"]),
+    ("unlinkat", &["EIO", "EROFS"]),
+    ("bind", &["EIO"]),
+    ("listen", &["EIO"]),
+];
+
+/// More than any thread makes of any call.
+const MOST: usize = 60;
+
+/// The numbers of the calls to try: all of them, or some. It ends when one doesn't happen any more.
+fn moments(random: &mut fastrand::Rng) -> impl Iterator<Item = usize> + '_ {
+    let stride = rounds(3, 1);
+    let further = move |nth: &usize| Some(nth + random.usize(1..=stride));
+    std::iter::successors(Some(1), further).take_while(|nth| *nth <= MOST)
+}
+
+/// What came of a server that was tampered with.
+struct Outcome {
+    ground: Ground,
+    /// What it said, up to the end or until it was ready.
+    said: Option<Said>,
+    /// Nothing is to be said of a process that was killed.
+    code: Option<i32>,
+}
+
+/// A server's start under a tracer, and if it comes so far, its stop.
+fn start_under(syscall: &str, what: &str, nth: usize) -> Outcome {
+    let ground = Ground::new();
+    let mut owner = Owner::load(OWNER, &ground.dir());
+    owner.loaded();
+    let tracer = Tracer::attach(owner.pid(), syscall, what, nth);
+    owner.go();
+    let mut said = owner.hear();
+    if matches!(said, Some(Said::Ready(..))) {
+        if what.starts_with("error") {
+            assert_eq!(ground.presence(), Presence::Live, "it says it is ready");
+        }
+        owner.ask_to_stop();
+        said = owner.hear();
+    }
+    let code = owner.wait().code();
+    drop(tracer);
+    Outcome { ground, said, code }
+}
+
+/// The stop of a server under a tracer.
+fn stop_under(syscall: &str, what: &str, nth: usize) -> Outcome {
+    let ground = Ground::new();
+    let mut owner = Owner::start(OWNER, &ground.dir());
+    owner.ready();
+    let tracer = Tracer::attach(owner.pid(), syscall, what, nth);
+    owner.ask_to_stop();
+    let said = owner.hear();
+    let code = owner.wait().code();
+    drop(tracer);
+    Outcome { ground, said, code }
+}
+
+impl Outcome {
+    /// Nobody believes what is left, and the next one starts and stops as if nothing had been.
+    fn assert_recoverable(&self) {
+        self.ground.assert_survivable();
+        let mut next = Owner::start(OWNER, &self.ground.dir());
+        next.ready();
+        assert_eq!(self.ground.presence(), Presence::Live);
+        next.stop();
+        self.ground.assert_left_clean();
+    }
+
+    fn has_temporary(&self) -> bool {
+        self.ground
+            .names()
+            .iter()
+            .any(|name| name.ends_with(".tmp"))
+    }
+}
+
+fn kill_at_every_call(tamper: fn(&str, &str, usize) -> Outcome) -> usize {
+    let mut random = random();
+    let mut kills = 0;
+    for syscall in CALLS {
+        for nth in moments(&mut random) {
+            let outcome = tamper(syscall, "signal=KILL", nth);
+            outcome.assert_recoverable();
+            if outcome.code.is_some() {
+                assert_eq!(outcome.code, Some(exit::CLEAN), "{syscall} {nth}");
+                break;
+            }
+            kills += 1;
+        }
+    }
+    println!("{kills} kills");
+    kills
+}
+
+#[test]
+fn a_start_that_is_killed_at_any_call_leaves_nothing_that_anybody_believes() {
+    assert!(kill_at_every_call(start_under) >= CALLS.len());
+}
+
+#[test]
+fn a_stop_that_is_killed_at_any_call_leaves_nothing_that_anybody_believes() {
+    assert!(kill_at_every_call(stop_under) >= 8);
+}
+
+#[test]
+fn a_start_with_a_call_that_fails_succeeds_or_says_why_not_and_leaves_nothing() {
+    let mut random = random();
+    let (mut failed, mut succeeded) = (0, 0);
+    for (syscall, errors) in FAILURES {
+        let errors = &errors[..rounds(1, errors.len())];
+        for error in errors {
+            let what = format!("error={error}");
+            for nth in moments(&mut random).take_while(|nth| *nth <= 15) {
+                println!("{syscall} {error} {nth}");
+                let outcome = start_under(syscall, &what, nth);
+                match &outcome.said {
+                    Some(Said::Failed(_)) => {
+                        assert_eq!(outcome.code, Some(exit::FAILED));
+                        let kept = outcome.has_temporary() && !syscall.starts_with("unlink");
+                        assert!(!kept, "{:?}", outcome.ground.names());
+                        failed += 1;
+                    }
+                    Some(Said::Stopped(left)) => {
+                        let expected = if *left == 0 {
+                            exit::CLEAN
+                        } else {
+                            exit::FAILED
+                        };
+                        assert_eq!(outcome.code, Some(expected));
+                        succeeded += 1;
+                    }
+                    other => panic!("{syscall} {error} {nth}: {other:?}, {:?}", outcome.code),
+                }
+                outcome.assert_recoverable();
+            }
+        }
+    }
+    println!("{failed} starts failed, {succeeded} succeeded");
+    assert!(failed > 0 && succeeded > 0);
+}
+
+#[test]
+fn a_stop_with_a_call_that_fails_ends_and_says_what_is_left() {
+    let mut random = random();
+    let mut unclean = 0;
+    for (syscall, errors) in FAILURES {
+        for nth in moments(&mut random).take_while(|nth| *nth <= 8) {
+            let what = format!("error={}", errors[0]);
+            let outcome = stop_under(syscall, &what, nth);
+            let Some(Said::Stopped(left)) = outcome.said else {
+                panic!("{syscall} {nth}: {:?}, {:?}", outcome.said, outcome.code);
+            };
+            let expected = if left == 0 { exit::CLEAN } else { exit::FAILED };
+            assert_eq!(outcome.code, Some(expected));
+            unclean += usize::from(left > 0);
+            outcome.assert_recoverable();
+        }
+    }
+    assert!(unclean > 0, "a record that can't be removed is told of");
+}
