@@ -1,6 +1,6 @@
 //! A start and a stop, killed at every system call, and with every system call failing.
 //!
-//! By default a sample of the moments. All of them, in about ten minutes:
+//! By default a sample of the moments. All of them, in half a minute:
 //!
 //! ```text
 //! DAYMARK_TEST_FULL=1 cargo test --release -p daymark-tests --test every_syscall
