@@ -10,6 +10,8 @@
 //!    closes, on every path.
 //! 4. Stop is legal in every state, and repeating it is a no-op; only a more urgent one says something new.
 //! 5. Whatever waits has a deadline, [`Idle`](State::Idle) and [`Ready`](State::Ready) aside.
+//!
+//! Longer than others: states, events, effects and the whole table stand together.
 
 use Effect as Do;
 use Event as On;

@@ -2,6 +2,8 @@
 //!
 //! One task owns everything that a run holds. It decides nothing (the [lifecycle](crate::lifecycle) does) and awaits one
 //! thing at a time: the next event.
+//!
+//! Longer than others: it is one state with one loop around it, and parts of it would share all of their fields.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

@@ -49,7 +49,6 @@ struct Inside {
 
 impl Stage {
     /// The stage, and the app that plays on it.
-    #[must_use]
     pub fn new() -> (Self, impl FnOnce(AppContext) -> Router + Send + 'static) {
         let (begun, heard) = channel();
         let gate = Arc::new(Gate {

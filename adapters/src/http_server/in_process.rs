@@ -3,6 +3,8 @@
 //! Two runtimes are at work. The accept loop lives on the runtime that [`start`](HttpServer::start) is called on, so that
 //! it can always be ended; connections and handlers live on `daymark-http` threads. A handler that blocks all of those holds
 //! up its own kind, and neither the accept loop nor a stop.
+//!
+//! Longer than others: what a server shares between its start, its accept loop and its end is read in one place.
 
 use std::io;
 use std::net::SocketAddr;

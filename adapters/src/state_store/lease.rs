@@ -3,6 +3,8 @@
 //! Two locks, two meanings. The lock on `server.lock` says who may publish; the lock on the record's own inode says that
 //! its writer is alive. They are kept apart, so that the second can be given up in no time while a call to the disk hangs,
 //! and the first is given up only when no call is out any more: [`Shared`] is dropped with the last of them.
+//!
+//! Longer than others: every call of a lease touches both locks, and their order is what has to be seen at a glance.
 
 use std::fs::File;
 use std::io;

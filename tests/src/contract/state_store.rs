@@ -1,4 +1,6 @@
 //! The laws of [`StateStore`] and [`Lease`].
+//!
+//! Longer than others: one suite for each trait, however many laws that has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
