@@ -5,6 +5,7 @@ pub mod contract;
 pub mod failing;
 pub mod files;
 pub mod owner;
+pub mod programs;
 pub mod sample;
 pub mod scale;
 pub mod stage;

@@ -12,6 +12,7 @@
 use daymark::Presence;
 use daymark_tests::files::Ground;
 use daymark_tests::owner::{Owner, Said, exit};
+use daymark_tests::programs::can_run;
 use daymark_tests::scale::{random, rounds};
 use daymark_tests::trace::Tracer;
 
@@ -149,6 +150,9 @@ fn kill_at_every_call(tamper: fn(&str, &str, usize) -> Outcome) -> usize {
 
 #[test]
 fn a_start_that_is_killed_at_any_call_leaves_nothing_that_anybody_believes() {
+    if !can_run(&["strace"]) {
+        return;
+    }
     let kills = kill_at_every_call(start_under);
     println!("{kills} kills");
     assert!(kills >= CALLS.len());
@@ -156,6 +160,9 @@ fn a_start_that_is_killed_at_any_call_leaves_nothing_that_anybody_believes() {
 
 #[test]
 fn a_stop_that_is_killed_at_any_call_leaves_nothing_that_anybody_believes() {
+    if !can_run(&["strace"]) {
+        return;
+    }
     let kills = kill_at_every_call(stop_under);
     println!("{kills} kills");
     assert!(kills >= 8);
@@ -163,6 +170,9 @@ fn a_stop_that_is_killed_at_any_call_leaves_nothing_that_anybody_believes() {
 
 #[test]
 fn a_start_with_a_call_that_fails_succeeds_or_says_why_not_and_leaves_nothing() {
+    if !can_run(&["strace"]) {
+        return;
+    }
     let mut random = random();
     let (mut failed, mut succeeded) = (0, 0);
     for (syscall, errors) in FAILURES {
@@ -200,6 +210,9 @@ fn a_start_with_a_call_that_fails_succeeds_or_says_why_not_and_leaves_nothing() 
 
 #[test]
 fn a_stop_with_a_call_that_fails_ends_and_says_what_is_left() {
+    if !can_run(&["strace"]) {
+        return;
+    }
     let mut random = random();
     let mut unclean = 0;
     for (syscall, errors) in FAILURES {
