@@ -170,11 +170,8 @@ fn the_end_of_a_run_is_told_to_whoever_subscribed() {
     let mut events = server.subscribe();
     server.stop(Duration::ZERO).expect("nothing is left");
     drop(server);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
     let mut told = Vec::new();
-    while let Some(event) = runtime.block_on(events.next()) {
+    while let Some(event) = events.blocking_next() {
         told.push(event);
     }
     assert!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use daymark::{LifecycleEvent, Presence, Server, StopReport};
+use daymark::{Events, LifecycleEvent, Presence, Server, StopReport};
 use daymark_adapters::state_store::Look;
 use daymark_core::GRACE;
 use daymark_tests::client::{Client, is_refused};
@@ -75,17 +75,19 @@ impl Play {
 
     /// Stops, and returns when requests are being drained.
     fn begin_to_drain(&self) {
-        let mut events = self.server.subscribe();
+        let events = self.server.subscribe();
         self.server.handle().request_stop(Some(FAR));
-        wait(async {
-            while let Some(event) = events.next().await {
-                if matches!(event, LifecycleEvent::Draining(_)) {
-                    return;
-                }
-            }
-            panic!("it never drained");
-        });
+        wait_until_draining(events);
     }
+}
+
+fn wait_until_draining(mut events: Events) {
+    while let Some(event) = events.blocking_next() {
+        if matches!(event, LifecycleEvent::Draining(_)) {
+            return;
+        }
+    }
+    panic!("it never drained");
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -339,11 +341,13 @@ fn dropping_a_server_stops_it() {
 fn a_stop_goes_on_when_nobody_waits_for_it() {
     let play = Play::start();
     let _crowd = play.crowd("/gate");
+    let events = play.server.subscribe();
     wait(async {
         let stop = play.server.stop_async(FAR);
         let given_up = tokio::time::timeout(Duration::ZERO, stop).await;
         assert!(given_up.is_err(), "the gate is closed");
     });
+    wait_until_draining(events);
     play.stage.open_gate();
     let report = play.server.wait().expect("a report");
     assert_counts(&report, CROWD, 0);

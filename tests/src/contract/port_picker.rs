@@ -1,4 +1,4 @@
-//! The laws of [`PortPicker`] and [`Listener`].
+//! The laws of [`PortPicker`] and its listeners.
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
