@@ -4,6 +4,7 @@
 //! what it doesn't know. It allocates no more than the input's own size calls for, and the input is bounded by the caller.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat};
 use daymark_core::clock::Timestamp;
@@ -90,15 +91,15 @@ fn to_text(record: &ServerRecord, with_token: bool) -> String {
     serde_json::to_string(&written).unwrap_or_default()
 }
 
-/// A point in time as RFC 3339 text in UTC, with microseconds.
+/// The points in time that RFC 3339 can write: the years 0000 to 9999, in microseconds.
+const WRITABLE_TIMES: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+
+/// A point in time as RFC 3339 text in UTC, with microseconds. What that can't write becomes the nearest that it can.
 #[must_use]
 pub fn write_time(time: Timestamp) -> String {
-    DateTime::from_timestamp_micros(time.unix_micros())
-        .unwrap_or(if time.unix_micros() < 0 {
-            DateTime::<chrono::Utc>::MIN_UTC
-        } else {
-            DateTime::<chrono::Utc>::MAX_UTC
-        })
+    let (first, last) = WRITABLE_TIMES.into_inner();
+    DateTime::from_timestamp_micros(time.unix_micros().clamp(first, last))
+        .unwrap_or_default()
         .to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
@@ -179,7 +180,8 @@ fn read_time(text: &str) -> Option<Timestamp> {
             text.parse::<NaiveDateTime>()
                 .map(|time| time.and_utc().timestamp_micros())
         })
-        .ok()?;
+        .ok()
+        .filter(|utc| WRITABLE_TIMES.contains(utc))?;
     Some(Timestamp::from_unix_micros(utc))
 }
 
