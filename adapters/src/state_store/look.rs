@@ -38,7 +38,10 @@ impl Look {
         };
         match StateDir::open(path) {
             Ok(Some(dir)) => {
-                let (observation, file) = see(&dir);
+                let (mut observation, file) = see(&dir);
+                if observation == Observation::NoRecord(None) {
+                    observation = Observation::NoRecord(word_of_owner(&dir));
+                }
                 Self {
                     observation,
                     seen: file.map(|file| (dir, file)),
@@ -99,12 +102,13 @@ impl Look {
     }
 }
 
-/// Looks at an open state directory: what is seen, and the file it was seen in.
+/// Looks at the record in an open state directory: what is seen, and the file it was seen in. What the owner says isn't
+/// asked for.
 pub(super) fn see(dir: &StateDir) -> (Observation, Option<File>) {
     for _ in 0..TRIES {
         let file = match dir.open_to_read(RECORD) {
             Ok(file) => file,
-            Err(error) => return (unopened(dir, &error), None),
+            Err(error) => return (unopened(&error), None),
         };
         let record = match read_record(&file) {
             Ok(record) => record,
@@ -122,9 +126,9 @@ pub(super) fn see(dir: &StateDir) -> (Observation, Option<File>) {
     (Observation::Unknown(given_up), None)
 }
 
-fn unopened(dir: &StateDir, error: &io::Error) -> Observation {
+fn unopened(error: &io::Error) -> Observation {
     match error.kind() {
-        io::ErrorKind::NotFound => Observation::NoRecord(word_of_owner(dir)),
+        io::ErrorKind::NotFound => Observation::NoRecord(None),
         io::ErrorKind::PermissionDenied => {
             Observation::Refused("the record may not be read by this user".to_owned())
         }
@@ -155,10 +159,11 @@ fn word_of_owner(dir: &StateDir) -> Option<Phase> {
 fn read_record(file: &File) -> Result<Box<ServerRecord>, Observation> {
     let unreadable = |e: io::Error| Observation::Unknown(format!("the record cannot be read: {e}"));
     let corrupt = |reason: &str| Observation::Corrupt(reason.to_owned());
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
         return Err(corrupt("the record is not a regular file"));
     }
-    if !state_dir::is_ours(file).map_err(unreadable)? {
+    if !state_dir::is_ours(&metadata) {
         return Err(Observation::Refused(
             "the record belongs to another user".to_owned(),
         ));

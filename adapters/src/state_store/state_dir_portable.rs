@@ -6,7 +6,7 @@
 //! access list.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -216,9 +216,8 @@ pub(super) const fn numbered_above(file: File, _above: Option<i32>) -> io::Resul
 }
 
 /// Yes: the profile directory's access list keeps others out.
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-pub(super) const fn is_ours(_file: &File) -> io::Result<bool> {
-    Ok(true)
+pub(super) const fn is_ours(_file: &Metadata) -> bool {
+    true
 }
 
 /// Whether the error says that the file system has no locks.

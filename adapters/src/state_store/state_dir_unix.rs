@@ -5,7 +5,7 @@
 //! descriptors for a moment, and a close alone would leave the lock with those.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, TryLockError};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -281,8 +281,8 @@ pub(super) fn numbered_above(file: File, above: Option<i32>) -> io::Result<File>
 }
 
 /// Whether the file is this user's.
-pub(super) fn is_ours(file: &File) -> io::Result<bool> {
-    Ok(file.metadata()?.uid() == rustix::process::geteuid().as_raw())
+pub(super) fn is_ours(file: &Metadata) -> bool {
+    file.uid() == rustix::process::geteuid().as_raw()
 }
 
 /// Whether the error says that the file system has no locks.
