@@ -1,7 +1,7 @@
 //! The `daymark` command: one verb, one file.
 //!
 //! What it finds out goes to standard output and nothing else does; what it has to say goes to standard error. Neither
-//! stream can do harm: see [`output`]. All that it knows of servers it has from this library's public side.
+//! stream can do harm: see `output`. All that it knows of servers it has from this library's public side.
 
 mod args;
 mod browser;
