@@ -56,7 +56,7 @@ impl StateDir {
                     // Private as well, whatever the umask is: who may write to them can put another one in our place.
                     DirBuilder::new()
                         .recursive(true)
-                        .mode(PRIVATE_DIR.bits())
+                        .mode(0o700)
                         .create(parent)
                         .map_err(|e| failed("create the parents of", e))?;
                 }
