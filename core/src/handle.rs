@@ -183,7 +183,8 @@ pub enum StopError {
 pub struct Handle {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) status: watch::Receiver<Status>,
-    pub(crate) events: broadcast::Sender<LifecycleEvent>,
+    /// Weak, so that the events end with the run.
+    pub(crate) events: broadcast::WeakSender<LifecycleEvent>,
     pub(crate) server: Arc<OnceLock<Weak<dyn RunningServer>>>,
 }
 
@@ -275,7 +276,8 @@ impl Handle {
     /// What happens from now on.
     #[must_use]
     pub fn subscribe(&self) -> Events {
-        Events(self.events.subscribe())
+        let events = self.events.upgrade().map(|events| events.subscribe());
+        Events(events.unwrap_or_else(|| broadcast::channel(1).1))
     }
 
     /// What the server is doing; zeros before it is started and after it is gone.

@@ -6,8 +6,8 @@
 //! 2. At most one call is out at a time. Each completes with one of [`Done`](Event::Done), [`Failed`](Event::Failed),
 //!    [`Busy`](Event::Busy), [`RecordLost`](Event::RecordLost) or [`OwnershipLost`](Event::OwnershipLost), unless it is
 //!    cancelled. Calls to the store that change something are cancelled only when their deadline has passed.
-//! 3. A publish that failed may have landed: it is withdrawn all the same. The proof of life ends before the listener
-//!    closes, on every path.
+//! 3. Nothing is believed that is published once a stop began, and a publish that failed may have landed: it is withdrawn
+//!    all the same. The proof of life ends before the listener closes, on every path.
 //! 4. Stop is legal in every state, and repeating it is a no-op; only a more urgent one says something new.
 //! 5. Whatever waits has a deadline, [`Idle`](State::Idle) and [`Ready`](State::Ready) aside.
 //!
@@ -291,15 +291,16 @@ impl State {
             }
             (Is::Publishing | Is::Republishing | Is::Reclaiming, On::Stop(Drain)) => (
                 Is::Settling(Holding::Server, Drain),
-                &[Do::Arm(UntilDrained)],
+                &[Do::Disown, Do::Arm(UntilDrained)],
             ),
             (
                 Is::Publishing | Is::Republishing | Is::Reclaiming,
                 On::Stop(Abort) | On::ServerEnded,
             )
-            | (Is::Publishing, On::DeadlinePassed) => {
-                (Is::Settling(Holding::Server, Abort), &[Do::Arm(Grace)])
-            }
+            | (Is::Publishing, On::DeadlinePassed) => (
+                Is::Settling(Holding::Server, Abort),
+                &[Do::Disown, Do::Arm(Grace)],
+            ),
 
             // Waiting for the store before anything else.
             (Is::Settling(Holding::Nothing, _), On::Done)

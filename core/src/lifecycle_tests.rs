@@ -167,6 +167,11 @@ impl World {
             // The runner is dropped with its handle on the server, and that aborts it.
             world.server = false;
         }
+        let unsettled = matches!(world.state, State::Settling(..));
+        assert!(
+            !(unsettled && world.believed),
+            "believed though a stop began"
+        );
         world.check();
         world
     }

@@ -28,8 +28,9 @@ pub trait Listener: Send + Sync + 'static {
 
     /// The highest number among the descriptors by which this process holds the socket, where there are such numbers.
     ///
-    /// A dying process closes its descriptors in the order of their numbers. The store puts its proof of life above this
-    /// one, and so the proof never outlives the socket.
+    /// The store puts its proof of life above this number. When a process dies, Linux puts the files of higher numbers away
+    /// first (close_files queues them in order, task_work_run takes the last one first), so the proof never outlives the
+    /// socket.
     fn highest_descriptor(&self) -> Option<i32>;
 }
 

@@ -133,7 +133,7 @@ where
         let handle = Handle {
             commands: command_sender,
             status: status_receiver,
-            events: events.clone(),
+            events: events.downgrade(),
             server: shared_server.clone(),
         };
         let runner = Self {
@@ -431,12 +431,13 @@ where
                 StopCause::ServerEnded(reason)
             }
             (true, ..) => StopCause::Asked,
-            (false, _, Event::Stop(_), _) | (false, _, _, None) => failed(StartError::Stopped),
+            (false, _, Event::Stop(_), _) => failed(StartError::Stopped),
             (false, State::Waiting | State::Acquiring, Event::DeadlinePassed, Some(busy)) => {
                 failed(busy)
             }
             (false, _, Event::DeadlinePassed, _) => failed(timed_out),
             (false, _, _, Some(error)) => failed(error),
+            (false, _, _, None) => failed(StartError::Stopped),
         };
     }
 

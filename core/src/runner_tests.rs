@@ -580,3 +580,40 @@ async fn the_last_port_is_preferred_when_it_is_sticky() {
     let (_, handle) = parts.launch();
     assert!(handle.start().await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_takes_too_long_says_so() {
+    for call in ["recover", "publish"] {
+        let (_, handle) = setup(Some((call, Fault::Hangs)), Behaviour::Drains).launch();
+        let error = handle.start().await.unwrap_err();
+        assert!(
+            matches!(error, StartError::TimedOut(_)),
+            "{call}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_believed_that_lands_after_a_stop_began() {
+    let (world, handle) = setup(Some(("publish", Fault::Hangs)), Behaviour::Drains).launch();
+    let start = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.start().await }
+    });
+    while world.log().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    handle.request_stop(STOP);
+    assert!(matches!(start.await.unwrap(), Err(StartError::Stopped)));
+    assert_eq!(world.log()[..2], ["published", "unbelieved"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_end_with_the_run() {
+    let (_, handle) = setup(None, Behaviour::Drains).launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    handle.stop(STOP).await.unwrap();
+    while events.next().await.is_some() {}
+    assert!(handle.subscribe().next().await.is_none());
+}
