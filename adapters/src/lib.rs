@@ -42,6 +42,7 @@ pub mod state_store {
     mod lease;
     mod look;
     mod memory;
+    mod proof;
     #[cfg_attr(unix, path = "state_dir_unix.rs")]
     #[cfg_attr(not(unix), path = "state_dir_portable.rs")]
     mod state_dir;

@@ -254,6 +254,20 @@ fn requests_in_flight_are_finished_while_new_connections_are_refused() {
     }
 }
 
+/// Some of these connections nobody has accepted yet when the stop begins, some nobody has read from.
+#[test]
+fn requests_that_were_sent_before_the_stop_are_answered() {
+    let play = Play::start();
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| play.connect()).collect();
+    for client in &mut crowd {
+        client.ask("/");
+    }
+    play.stop(FAR);
+    for client in &mut crowd {
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
 #[test]
 fn a_slow_reader_gets_all_of_a_large_answer() {
     for path in ["/large", "/large-in-parts"] {

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -55,6 +56,10 @@ pub(super) struct Connection {
     /// Those among them whose answer is complete, and waits to be sent.
     unsent: AtomicU32,
     upgraded: AtomicBool,
+    /// A drain has begun: what the client has sent by now still counts.
+    draining: AtomicBool,
+    /// Since then, the client has sent something that nobody has read yet.
+    unread: AtomicBool,
     /// Its place among the connections allowed, given back when it closes.
     _place: OwnedSemaphorePermit,
 }
@@ -68,6 +73,8 @@ impl Connection {
             active: AtomicU32::new(0),
             unsent: AtomicU32::new(0),
             upgraded: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             _place: place,
         })
     }
@@ -102,7 +109,7 @@ impl Connection {
     }
 
     fn is_idle(&self) -> bool {
-        self.active.load(Ordering::Relaxed) == 0
+        self.active.load(Ordering::Relaxed) == 0 && !self.unread.load(Ordering::Relaxed)
     }
 }
 
@@ -158,12 +165,13 @@ pub(super) async fn serve<S: App>(
             .serve_connection(io, service)
             .with_upgrades()
     );
-    // The connection comes first, so that a request which has arrived counts as accepted.
+    // The connection comes first: what it has to do goes before what there is to end.
     tokio::select! {
         biased;
         _ = &mut http => return,
         _ = draining.wait_for(|draining| *draining) => {}
     }
+    connection.draining.store(true, Ordering::Relaxed);
     http.as_mut().graceful_shutdown();
     std::future::poll_fn(|cx| match http.as_mut().poll(cx) {
         Poll::Pending if !connection.is_idle() => Poll::Pending,
@@ -178,13 +186,28 @@ struct Tracked {
     connection: Arc<Connection>,
 }
 
+impl Tracked {
+    /// Whether bytes have arrived that the runtime hasn't been told of yet. Then it will be, and reads them.
+    fn has_unread(&self) -> bool {
+        let mut one = [std::mem::MaybeUninit::uninit()];
+        SockRef::from(&self.stream)
+            .peek(&mut one)
+            .is_ok_and(|n| n > 0)
+    }
+}
+
 impl AsyncRead for Tracked {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if self.connection.draining.load(Ordering::Relaxed) {
+            let unread = read.is_pending() && self.has_unread();
+            self.connection.unread.store(unread, Ordering::Relaxed);
+        }
+        read
     }
 }
 

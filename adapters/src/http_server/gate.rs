@@ -11,8 +11,9 @@ use daymark_core::record::Token;
 use futures_util::FutureExt as _;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE,
+    WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
@@ -51,6 +52,14 @@ impl Access {
     }
 
     fn check<B>(&self, request: &Request<B>, port: u16) -> Result<(), Box<Response<Full<Bytes>>>> {
+        // Exactly one, says RFC 9112, section 3.2. Two readers of two could see two names.
+        let hosts = request.headers().get_all(HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            return Err(Box::new(plain(
+                StatusCode::BAD_REQUEST,
+                "A request names one host.\n",
+            )));
+        }
         if !self.hosts.admits(request) {
             return Err(Box::new(plain(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -61,16 +70,19 @@ impl Access {
             return Ok(());
         };
         let cookie = format!("daymark-{port}");
-        let bearer = header(request, &AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer "));
-        let in_cookie = header(request, &COOKIE).and_then(|all| {
-            all.split("; ")
-                .find_map(|pair| pair.strip_prefix(cookie.as_str())?.strip_prefix('='))
-        });
-        if [bearer, in_cookie]
-            .into_iter()
-            .flatten()
-            .any(|t| token.matches(t.as_bytes()))
-        {
+        let bearer = header(request, &AUTHORIZATION)
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+            .map(|(_, presented)| presented.trim());
+        let mut in_cookies = request
+            .headers()
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|all| all.split("; "))
+            .filter_map(|pair| pair.strip_prefix(cookie.as_str())?.strip_prefix('='));
+        let is_ours = |presented: &str| token.matches(presented.as_bytes());
+        if bearer.is_some_and(is_ours) || in_cookies.any(is_ours) {
             return Ok(());
         }
         let (presented, rest) = split_token(request.uri());
@@ -81,10 +93,13 @@ impl Access {
             }
             return Ok(());
         }
-        Err(Box::new(plain(
+        let mut refusal = plain(
             StatusCode::UNAUTHORIZED,
             "This server asks for its token.\n",
-        )))
+        );
+        let scheme = HeaderValue::from_static("Bearer");
+        refusal.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        Err(Box::new(refusal))
     }
 }
 
@@ -148,7 +163,8 @@ fn split_token(uri: &Uri) -> (Option<&str>, String) {
         .split('&')
         .filter(|pair| !pair.is_empty() && !pair.starts_with("token="))
         .collect();
-    let path = format!("/{}", uri.path().trim_start_matches('/'));
+    // Neither slash may make another host of the path.
+    let path = format!("/{}", uri.path().trim_start_matches(['/', '\\']));
     match others.is_empty() {
         true => (token, path),
         false => (token, format!("{path}?{}", others.join("&"))),

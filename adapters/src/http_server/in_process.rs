@@ -8,7 +8,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -141,6 +140,9 @@ impl Default for HttpConfig {
 /// How long to wait for threads at the end: enough for tasks to be dropped, nothing that a stop would notice.
 const THREADS_END: Duration = Duration::from_millis(200);
 
+/// Longer than any server runs, and short enough to be added to a point in time.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How long to leave the accept queue alone when the process is out of descriptors or memory.
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(50);
 
@@ -151,7 +153,8 @@ pub struct InProcess<F> {
 }
 
 impl<F> InProcess<F> {
-    /// A server for the app that `make` returns. It is called when the port is bound, on the control thread.
+    /// A server for the app that `make` returns. It is called when the port is bound, on a `daymark-http`
+    /// thread that may block.
     pub fn new(make: F, config: HttpConfig) -> Self {
         Self {
             make: Mutex::new(Some(make)),
@@ -191,6 +194,7 @@ where
             .enable_all()
             .build()
             .map_err(|e| failed("no threads", e))?;
+        let runtime = Threads(Some(runtime));
 
         let endpoint = listener.endpoint();
         let (stop, draining) = watch::channel(false);
@@ -198,29 +202,21 @@ where
             endpoint,
             stop: StopSignal(draining.clone()),
         };
-        let made = {
-            // Apps may spawn tasks while they are made.
-            let _on_http_threads = runtime.enter();
-            catch_unwind(AssertUnwindSafe(|| make(context)))
-        };
-        let Ok(app) = made else {
-            runtime.shutdown_background();
-            return Err(failed(
-                "its app cannot be made",
-                io::Error::other("it panicked"),
-            ));
-        };
-        let all_places = self.config.max_connections.min(descriptors_to_spare());
+        // Apps may spawn tasks while they are made, and take their time.
+        let made = runtime.handle().spawn_blocking(move || make(context)).await;
+        let app =
+            made.map_err(|panicked| failed("its app cannot be made", panic_text(panicked)))?;
+        let all_places = self.config.max_connections.clamp(1, descriptors_to_spare());
         let places = Arc::new(Semaphore::new(all_places as usize));
         let counts = Arc::new(Counts::default());
         let (over, accept_over) = watch::channel(None);
         let (probes, probe) = watch::channel(None);
         let accepting = Accepting {
             listener,
-            http: runtime.handle().clone(),
+            http: runtime.handle(),
             app,
             access: Arc::new(self.config.access.clone()),
-            header_timeout: self.config.header_timeout,
+            header_timeout: self.config.header_timeout.min(FOREVER),
             counts: counts.clone(),
             places: places.clone(),
             draining,
@@ -239,11 +235,44 @@ where
             probes,
             accept_over,
             accept_loop,
-            runtime: Mutex::new(Some(runtime)),
+            threads: Mutex::new(runtime),
             finished_before: OnceLock::new(),
             report: OnceLock::new(),
         }))
     }
+}
+
+/// The handlers' threads. Dropped, they end in the background, which is legal in async code too.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    /// A way to run things there.
+    fn handle(&self) -> Handle {
+        match &self.0 {
+            Some(runtime) => runtime.handle().clone(),
+            None => Handle::current(),
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn panic_text(error: tokio::task::JoinError) -> io::Error {
+    let payload = match error.try_into_panic() {
+        Ok(payload) => payload,
+        Err(error) => return io::Error::other(error),
+    };
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    io::Error::other(format!("it panicked: {}", text.unwrap_or_default()))
 }
 
 /// Somebody who waits to see a connection from this address accepted.
@@ -335,13 +364,17 @@ struct Running {
     /// How accepting ended, once it has.
     accept_over: watch::Receiver<Option<Result<(), String>>>,
     accept_loop: JoinHandle<()>,
-    runtime: Mutex<Option<Runtime>>,
+    threads: Mutex<Threads>,
     /// How many requests were finished when the drain began.
     finished_before: OnceLock<u64>,
     report: OnceLock<DrainReport>,
 }
 
 impl Running {
+    fn is_draining(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     fn begin_drain(&self) {
         self.finished_before.get_or_init(|| self.counts.finished());
         self.stop.send_replace(true);
@@ -357,7 +390,7 @@ impl Running {
                 aborted: now.requests,
             }
         });
-        let runtime = lock(&self.runtime).take();
+        let runtime = lock(&self.threads).0.take();
         if let Some(runtime) = runtime {
             // A handler that blocks its thread keeps that one for itself; nobody waits for it.
             let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(THREADS_END));
@@ -387,9 +420,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.accept_loop.abort();
-        if let Some(runtime) = lock(&self.runtime).take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -410,9 +440,7 @@ impl RunningServer for Running {
         self.begin_drain();
         // What the kernel had accepted is handed over before accepting ends. Then all places are free when all is done.
         let _ = self.accept_over.clone().wait_for(Option::is_some).await;
-        if let Ok(all) = self.places.acquire_many(self.all_places).await {
-            all.forget();
-        }
+        let _all = self.places.acquire_many(self.all_places).await;
         self.end().await
     }
 
@@ -424,11 +452,18 @@ impl RunningServer for Running {
 
     async fn ended(&self) -> String {
         let mut over = self.accept_over.clone();
-        let failed = over.wait_for(|over| matches!(over, Some(Err(_)))).await;
-        let reason = failed.ok().and_then(|over| over.clone()?.err());
+        let failed = over
+            .wait_for(|over| matches!(over, Some(Err(_))))
+            .await
+            .map(|over| over.clone());
+        let reason = match failed {
+            Ok(over) => over.and_then(Result::err),
+            Err(_) => Some("its accept loop panicked".to_owned()),
+        };
         match reason {
-            Some(reason) => reason,
-            None => std::future::pending().await,
+            Some(reason) if !self.is_draining() => reason,
+            // It was asked to.
+            _ => std::future::pending().await,
         }
     }
 
@@ -442,7 +477,7 @@ impl RunningServer for Running {
 fn descriptors_to_spare() -> u32 {
     use rustix::process::{Resource, getrlimit};
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    u32::try_from(limit - limit / 4).unwrap_or(u32::MAX)
+    u32::try_from(limit - limit / 4).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(not(unix))]

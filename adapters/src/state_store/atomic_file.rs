@@ -45,11 +45,12 @@ pub(super) fn prepare<'a>(
 
 impl Prepared<'_> {
     /// Replaces the record, in one step that nobody can see half of.
-    pub(super) fn put_in_place(self) -> Result<(), (&'static str, io::Error)> {
+    pub(super) fn put_in_place(mut self) -> Result<(), (&'static str, io::Error)> {
         self.dir
             .rename_to_record(self.name)
             .map_err(|e| ("rename", e))?;
         // Nothing is left under the temporary name.
-        self.path.keep().map(drop).map_err(|e| ("rename", e.error))
+        self.path.disable_cleanup(true);
+        Ok(())
     }
 }

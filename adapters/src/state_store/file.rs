@@ -42,11 +42,12 @@ impl FileStore {
     ///
     /// What keeps it from being found out.
     pub fn is_free(&self) -> io::Result<bool> {
-        let Some(lock) = self.open_existing_lock()? else {
+        let Some((dir, lock)) = self.open_existing_lock()? else {
             return Ok(true);
         };
-        match lock.try_lock() {
-            Ok(()) => lock.unlock().map(|()| true),
+        match lock.try_lock_shared() {
+            // As for every owner: what was locked counts only if it is still in its place.
+            Ok(()) => lock.unlock().map(|()| dir.leads_to(LOCK, &lock)),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -61,24 +62,13 @@ impl FileStore {
         StateDir::check_existing(&self.path)
     }
 
-    /// Blocks until the present owner has given the place back, by owning it for a moment then. No time limit.
-    ///
-    /// # Errors
-    ///
-    /// When the lock can't be waited for.
-    pub fn wait_until_free(&self) -> io::Result<()> {
-        match self.open_existing_lock()? {
-            Some(lock) => lock.lock().and_then(|()| lock.unlock()),
-            None => Ok(()),
-        }
-    }
-
-    fn open_existing_lock(&self) -> io::Result<Option<File>> {
+    fn open_existing_lock(&self) -> io::Result<Option<(StateDir, File)>> {
         let Some(dir) = StateDir::open(&self.path)? else {
             return Ok(None);
         };
         match dir.open_to_read(LOCK) {
-            Ok(lock) => Ok(Some(lock)),
+            Ok(lock) if lock.metadata()?.is_file() => Ok(Some((dir, lock))),
+            Ok(_) => Err(io::Error::other(format!("{LOCK} is not a regular file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -142,6 +132,7 @@ impl StateStore for FileStore {
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => std::future::pending().await,
     }
 }

@@ -22,7 +22,8 @@ use super::dir_watch::DirWatch;
 use super::file::{blocking, owner_of, take_ownership};
 use super::hint::Hint;
 use super::look;
-use super::state_dir::{Stamp, StateDir};
+use super::proof::Proof;
+use super::state_dir::StateDir;
 use super::{LOCK, RECORD, atomic_file};
 use crate::record_json;
 
@@ -74,26 +75,8 @@ struct Shared {
     temporary: String,
     /// None once it was given back.
     ownership: Mutex<Option<Ownership>>,
-    proof: Mutex<Proof>,
+    proof: Proof,
     watch: Mutex<Option<Arc<DirWatch>>>,
-}
-
-/// What vouches for the record. Its mutex is never held across a call that the disk could hold up.
-#[derive(Debug, Default)]
-struct Proof {
-    /// Nothing vouches for anything any more.
-    ended: bool,
-    /// The files that are locked: the published record, and one that is about to be.
-    held: Vec<Arc<File>>,
-    /// What the path to the record looked like when it was published.
-    published: Option<Stamp>,
-}
-
-impl Proof {
-    fn end(&mut self) {
-        self.ended = true;
-        self.held.iter().for_each(|file| StateDir::drop_proof(file));
-    }
 }
 
 /// Whether the system tells of changes in the directory.
@@ -113,7 +96,7 @@ impl FileLease {
             instance,
             temporary: format!(".{RECORD}.{instance}.tmp"),
             ownership: Mutex::new(Some(ownership)),
-            proof: Mutex::new(Proof::default()),
+            proof: Proof::default(),
             watch: Mutex::new(None),
         };
         Self {
@@ -182,10 +165,6 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn proof(&self) -> MutexGuard<'_, Proof> {
-        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn leave_word(&self, ownership: &Ownership, phase: Phase, port: Option<std::num::NonZeroU16>) {
         let port = port.or_else(|| Hint::read(&ownership.lock)?.port);
         Hint {
@@ -234,58 +213,44 @@ impl Shared {
             path: dir.path().join(&self.temporary),
             source: Arc::new(source),
         };
-        let hold = |file| {
-            let mut proof = self.proof();
-            proof.held.push(file);
-            if proof.ended {
-                proof.end();
-            }
-        };
         let line = record_json::write(record);
+        if line.len() > look::LARGEST {
+            let source = io::Error::other("no reader takes a record larger than 16 KiB");
+            return Err(failed(("write", source)));
+        }
+        let hold = |file| self.proof.hold(file);
         let placed = atomic_file::prepare(dir, &self.temporary, &line, above, hold)
             .map_err(failed)
-            .and_then(|prepared| match self.proof().ended {
-                true => Err(PublishError::Withdrawn),
-                false => prepared.put_in_place().map_err(failed),
+            .and_then(|prepared| {
+                let withdrawn = self.proof.has_ended();
+                if withdrawn {
+                    return Err(PublishError::Withdrawn);
+                }
+                prepared.put_in_place().map_err(failed)
             });
         if let Err(error) = placed {
-            self.forget_attempt(dir);
+            self.proof.keep_only(self.in_place(dir));
             return Err(error);
         }
-        let published = dir.stamp(RECORD);
-        let mut proof = self.proof();
-        if proof.ended {
+        if !self.proof.settle(dir.stamp(RECORD)) {
             // Disowned while it was being renamed: it landed, and nothing vouches for it.
-            drop(proof);
             let _ = self.remove_own_record(dir);
             return Err(PublishError::Withdrawn);
         }
-        proof.published = published;
-        let newest = proof.held.pop();
-        proof
-            .held
-            .iter()
-            .for_each(|file| StateDir::drop_proof(file));
-        proof.held = newest.into_iter().collect();
-        drop(proof);
         self.leave_word(ownership, Phase::Serving, Some(record.endpoint.port()));
         Ok(())
     }
 
-    /// Ends the proof of a record that didn't get into place, and only of that one.
-    fn forget_attempt(&self, dir: &StateDir) {
-        let mut proof = self.proof();
-        let (kept, dropped) = std::mem::take(&mut proof.held)
-            .into_iter()
-            .partition(|file| dir.leads_to(RECORD, file));
-        proof.held = kept;
-        let dropped: Vec<Arc<File>> = dropped;
-        dropped.iter().for_each(|file| StateDir::drop_proof(file));
+    /// What this lease holds that is in place as the record.
+    fn in_place(&self, dir: &StateDir) -> Vec<Arc<File>> {
+        let mut held = self.proof.held();
+        held.retain(|file| dir.leads_to(RECORD, file));
+        held
     }
 
     fn disown(&self) {
         if std::process::id() == self.pid {
-            self.proof().end();
+            self.proof.end();
         }
     }
 
@@ -295,7 +260,7 @@ impl Shared {
         let Some(ownership) = &*guard else {
             return Ok(());
         };
-        if self.proof().published.is_some() && ownership.is_current() {
+        if self.proof.published().is_some() && ownership.is_current() {
             self.leave_word(ownership, Phase::Stopping, None);
         }
         self.remove_own_record(&ownership.dir)
@@ -308,11 +273,7 @@ impl Shared {
 
     /// Removes the record if it is one that this lease has put there.
     fn remove_own_record(&self, dir: &StateDir) -> io::Result<()> {
-        let ours = {
-            let proof = self.proof();
-            proof.held.iter().any(|file| dir.leads_to(RECORD, file))
-        };
-        if ours {
+        if !self.in_place(dir).is_empty() {
             dir.remove(RECORD)?;
         }
         Ok(())
@@ -340,7 +301,7 @@ impl Shared {
         let guard = self.ownership();
         match &*guard {
             Some(ownership) if ownership.is_current() => {
-                let published = self.proof().published;
+                let published = self.proof.published();
                 match published.is_some() && ownership.dir.stamp(RECORD) == published {
                     true => Custody::Intact,
                     false => Custody::RecordLost,
@@ -358,14 +319,8 @@ impl Shared {
             Some(ownership) => ownership.dir.path().to_owned(),
             None => return Err(AcquireError::Busy(None)),
         };
-        let ownership = take_ownership(&path)?;
-        let still_ours = {
-            let proof = self.proof();
-            proof
-                .held
-                .iter()
-                .any(|file| ownership.dir.leads_to(RECORD, file))
-        };
+        let ownership = take_ownership(&path).map_err(|error| self.unless_ours(error))?;
+        let still_ours = !self.in_place(&ownership.dir).is_empty();
         if !still_ours && let Some(owner) = owner_of(&ownership.dir) {
             return Err(owner);
         }
@@ -376,11 +331,30 @@ impl Shared {
         Ok(())
     }
 
+    /// A starter that has the lock for the moment it takes to find our record isn't a successor: it will give it back.
+    fn unless_ours(&self, error: AcquireError) -> AcquireError {
+        match error {
+            AcquireError::AlreadyRunning(record) if record.instance_id == Some(self.instance) => {
+                AcquireError::Io {
+                    action: "lock",
+                    path: LOCK.into(),
+                    source: Arc::new(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+            error => error,
+        }
+    }
+
     fn release(&self) -> Result<(), WithdrawError> {
         let Some(ownership) = self.ownership().take() else {
             return Ok(());
         };
         let path = ownership.dir.path().join(LOCK);
+        if ownership.dir.is_new() && self.proof.published().is_none() {
+            // A start that failed leaves nothing. As for `prune`, this is safe under the lock; what isn't empty stays.
+            let _ = ownership.dir.remove(LOCK);
+            let _ = ownership.dir.remove_itself();
+        }
         ownership.give_back().map_err(|source| WithdrawError {
             action: "unlock",
             path,

@@ -16,7 +16,7 @@ use super::{LOCK, RECORD};
 use crate::record_json;
 
 /// No record is larger.
-const LARGEST: usize = 16 * 1024;
+pub(super) const LARGEST: usize = 16 * 1024;
 
 /// How often a record may be replaced under a reader before it gives up.
 const TRIES: usize = 16;
@@ -53,7 +53,7 @@ impl Look {
                     || error.kind() == io::ErrorKind::NotADirectory =>
             {
                 without(Observation::Refused(
-                    "the state directory is not a directory".to_owned(),
+                    "the state directory is a symbolic link, or not a directory".to_owned(),
                 ))
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

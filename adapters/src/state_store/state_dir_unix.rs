@@ -25,6 +25,7 @@ use super::{LOCK, RECORD};
 pub(super) struct StateDir {
     path: PathBuf,
     fd: OwnedFd,
+    is_new: bool,
 }
 
 const PRIVATE_DIR: Mode = Mode::RWXU;
@@ -37,7 +38,11 @@ impl StateDir {
         let path: PathBuf = path.components().collect();
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(Self { path, fd })),
+            Ok(fd) => Ok(Some(Self {
+                path,
+                fd,
+                is_new: false,
+            })),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -50,6 +55,7 @@ impl StateDir {
             path: path.to_owned(),
             source: Arc::new(source),
         };
+        let mut is_new = false;
         let opened = match Self::open(path) {
             Ok(None) => {
                 if let Some(parent) = path.parent() {
@@ -62,8 +68,11 @@ impl StateDir {
                 }
                 match rustix::fs::mkdirat(CWD, path, PRIVATE_DIR) {
                     // A strange umask may have taken our own rights away.
-                    Ok(()) => rustix::fs::chmodat(CWD, path, PRIVATE_DIR, AtFlags::empty())
-                        .map_err(|e| failed("make private", e.into()))?,
+                    Ok(()) => {
+                        is_new = true;
+                        rustix::fs::chmodat(CWD, path, PRIVATE_DIR, AtFlags::empty())
+                            .map_err(|e| failed("make private", e.into()))?;
+                    }
                     Err(Errno::EXIST) => {}
                     Err(error) => return Err(failed("create", error.into())),
                 }
@@ -72,9 +81,14 @@ impl StateDir {
             opened => opened,
         };
         match opened.map_err(|error| Self::why_not(path, error))? {
-            Some(dir) => dir.check().map(|()| dir),
+            Some(dir) => dir.check().map(|()| Self { is_new, ..dir }),
             None => Err(failed("open", io::ErrorKind::NotFound.into())),
         }
+    }
+
+    /// Whether it was made for this very purpose just now.
+    pub(super) const fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Makes sure that `path`, if it is there, is a directory that is private and ours.
@@ -86,7 +100,8 @@ impl StateDir {
     }
 
     fn why_not(path: &Path, error: io::Error) -> AcquireError {
-        let is_link = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
+        let bare: PathBuf = path.components().collect();
+        let is_link = std::fs::symlink_metadata(bare).is_ok_and(|m| m.is_symlink());
         let unsafe_because = |problem: &str, remedy: &str| AcquireError::Unsafe {
             path: path.to_owned(),
             problem: problem.to_owned(),
@@ -184,12 +199,24 @@ impl StateDir {
 
     /// Moves a temporary file over the record.
     pub(super) fn rename_to_record(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.fd, name, &self.fd, RECORD)?)
+        let rename = || rustix::fs::renameat(&self.fd, name, &self.fd, RECORD);
+        match rename() {
+            // An empty directory in the way is no more than any other file there.
+            Err(Errno::ISDIR) => {
+                rustix::fs::unlinkat(&self.fd, RECORD, AtFlags::REMOVEDIR)?;
+                Ok(rename()?)
+            }
+            renamed => Ok(renamed?),
+        }
     }
 
-    /// Removes a file; false if there is none.
+    /// Removes a file, or an empty directory; false if there is none.
     pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+        let removed = match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR),
+            removed => removed,
+        };
+        match removed {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),

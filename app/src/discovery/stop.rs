@@ -12,8 +12,7 @@ use daymark_adapters::state_store::{FileStore, Look};
 use daymark_core::presence::{Presence, pid_is_foreign};
 use daymark_core::record::{InstanceId, ServerRecord};
 use thiserror::Error;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Place, Sighting};
 
@@ -85,8 +84,25 @@ pub enum StopServerError {
 /// How long a server may take over what should take no time: to cut requests off, or to be dead after a kill.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often to look for a record of an owner that has none yet.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often to look whether it is gone: whether one could own its place. No wait for that can be called off.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What has been asked of the server so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Hurry,
+    Kill,
+}
+
+/// The server that is being stopped.
+struct Target {
+    process: process::Pinned,
+    record: Box<ServerRecord>,
+    asked: Asked,
+    /// When patience with what was asked ends; none if never.
+    until: Option<Instant>,
+}
 
 impl Place {
     /// Asks the server here to stop, and waits until it is gone: until its ownership could be had by another. Needs a tokio
@@ -96,50 +112,60 @@ impl Place {
     ///
     /// [`StopServerError`]; see there.
     pub async fn stop(&self, options: StopOptions) -> Result<Stopped, StopServerError> {
-        let begun = Instant::now();
         let store = FileStore::new(self.state_dir(), InstanceId::from_bits(0))
             .map_err(failed("find the state directory"))?;
-        let give_up = begun + options.drain + PATIENCE;
+        let give_up = after(options.drain.saturating_add(PATIENCE));
+        let mut target: Option<Target> = None;
         loop {
             let look = Look::at(self.state_dir());
             let sighting = self.interpret(&look);
-            match (sighting.presence, &sighting.record) {
-                (Presence::Live, Some(record)) => {
-                    let record = Box::new(record.clone());
-                    let Some(process) = self.pin(&look, &sighting)? else {
-                        continue;
-                    };
-                    return self.end(process, record, &store, options, begun).await;
+            let is_alive = matches!(sighting.presence, Presence::Live | Presence::Unreachable);
+            let is_target = |record: &ServerRecord| {
+                target
+                    .as_ref()
+                    .is_none_or(|t| t.record.instance_id == record.instance_id)
+            };
+            if is_alive && !sighting.record.as_ref().is_some_and(is_target) {
+                // Another one has the place by now, and nobody asked for that to stop.
+                return Ok(outcome(target));
+            }
+            if !is_alive && target.is_none() && !may_be_none(sighting.presence) {
+                return Err(not_proven(&sighting, sighting.reason.as_deref()));
+            }
+            if !is_alive && store.is_free().map_err(failed("try the lock"))? {
+                return Ok(outcome(target));
+            }
+            match &mut target {
+                Some(target) => {
+                    if !target
+                        .press(options)
+                        .map_err(failed("signal the process"))?
+                    {
+                        return Err(StopServerError::StillThere(Box::new(sighting)));
+                    }
                 }
-                (
-                    Presence::Unreachable
-                    | Presence::Unproven
-                    | Presence::Refused
-                    | Presence::Unknown,
-                    _,
-                ) => {
-                    return Err(not_proven(&sighting, sighting.reason.as_deref()));
-                }
-                _ => {}
+                None if is_alive => target = self.pin(&look, &sighting, options)?,
+                // Somebody is starting, stopping or dying: it will be live, or gone.
+                None => {}
             }
-            if store.is_free().map_err(failed("try the lock"))? {
-                // A record may have come and gone between the look and the lock.
-                return Ok(Stopped::WasNotRunning);
+            if target.is_none() && give_up.is_some_and(|give_up| Instant::now() >= give_up) {
+                let reason = "its process is gone, and what that forked still holds its lock";
+                return Err(match is_alive {
+                    true => not_proven(&sighting, Some(reason)),
+                    false => StopServerError::StillThere(Box::new(sighting)),
+                });
             }
-            if Instant::now() >= give_up {
-                return Err(StopServerError::StillThere(Box::new(self.look())));
-            }
-            // Somebody is starting, stopping or dying: it will be live, or gone.
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// The record's writer, pinned; none if it went away meanwhile.
+    /// The record's writer, pinned and asked to stop; none if it went away meanwhile.
     fn pin(
         &self,
         look: &Look,
         sighting: &Sighting,
-    ) -> Result<Option<process::Pinned>, StopServerError> {
+        options: StopOptions,
+    ) -> Result<Option<Target>, StopServerError> {
         let Some(record) = &sighting.record else {
             return Ok(None);
         };
@@ -147,56 +173,61 @@ impl Place {
             return Err(not_proven(sighting, Some(reason)));
         }
         let pinned = process::Pinned::new(record.pid).map_err(failed("open the process"))?;
-        Ok(pinned.filter(|_| look.still_holds()))
-    }
-
-    async fn end(
-        &self,
-        process: process::Pinned,
-        record: Box<ServerRecord>,
-        store: &FileStore,
-        options: StopOptions,
-        begun: Instant,
-    ) -> Result<Stopped, StopServerError> {
-        let mut gone = when_free(store);
+        let Some(process) = pinned.filter(|_| look.still_holds()) else {
+            return Ok(None);
+        };
         process.terminate().map_err(failed("signal the process"))?;
-        if timeout_at(begun + options.drain, &mut gone).await.is_ok() {
-            return Ok(Stopped::Stopped(record));
-        }
-        // A second request cuts off what is still in flight.
-        process.terminate().map_err(failed("signal the process"))?;
-        if timeout_at(Instant::now() + PATIENCE, &mut gone)
-            .await
-            .is_ok()
-        {
-            return Ok(Stopped::Stopped(record));
-        }
-        if options.force {
-            process.kill().map_err(failed("kill the process"))?;
-            if timeout_at(Instant::now() + PATIENCE, &mut gone)
-                .await
-                .is_ok()
-            {
-                return Ok(Stopped::Killed(record));
-            }
-        }
-        Err(StopServerError::StillThere(Box::new(self.look())))
+        Ok(Some(Target {
+            process,
+            record: Box::new(record.clone()),
+            asked: Asked::Stop,
+            until: after(options.drain),
+        }))
     }
 }
 
-/// Tells when the place could be owned by another. A thread waits for that, for as long as it takes.
-fn when_free(store: &FileStore) -> oneshot::Receiver<()> {
-    let (tell, told) = oneshot::channel();
-    let store = store.clone();
-    let waiter = std::thread::Builder::new().name("daymark-wait".to_owned());
-    // Without a thread the receiver is told at once, and what follows is looked at then.
-    let _ = waiter.spawn(move || {
-        if store.wait_until_free().is_err() {
-            std::thread::sleep(PATIENCE);
+impl Target {
+    /// Asks for more once patience with the last thing has ended; false if there is nothing more to ask.
+    fn press(&mut self, options: StopOptions) -> io::Result<bool> {
+        if self.until.is_none_or(|until| Instant::now() < until) {
+            return Ok(true);
         }
-        let _ = tell.send(());
-    });
-    told
+        self.asked = match self.asked {
+            Asked::Stop => {
+                // A second request cuts off what is still in flight.
+                self.process.terminate()?;
+                Asked::Hurry
+            }
+            Asked::Hurry if options.force => {
+                self.process.kill()?;
+                Asked::Kill
+            }
+            Asked::Hurry | Asked::Kill => return Ok(false),
+        };
+        self.until = after(PATIENCE);
+        Ok(true)
+    }
+}
+
+fn outcome(target: Option<Target>) -> Stopped {
+    match target {
+        None => Stopped::WasNotRunning,
+        Some(target) if target.asked == Asked::Kill => Stopped::Killed(target.record),
+        Some(target) => Stopped::Stopped(target.record),
+    }
+}
+
+/// Whether nobody may be there, for all that a look can tell.
+const fn may_be_none(presence: Presence) -> bool {
+    !matches!(
+        presence,
+        Presence::Unproven | Presence::Refused | Presence::Unknown
+    )
+}
+
+/// The moment that far from now; none if that is beyond all time.
+fn after(span: Duration) -> Option<Instant> {
+    Instant::now().checked_add(span)
 }
 
 fn failed(action: &'static str) -> impl Fn(io::Error) -> StopServerError {

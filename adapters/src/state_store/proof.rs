@@ -1,0 +1,95 @@
+//! What vouches for a published record: locked files, to be let go of at any moment and without waiting.
+//!
+//! Its mutex is private to this file, and no call that the disk could hold up is made under it. So a stop that has run out
+//! of patience can always end the proof, whatever hangs elsewhere.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::state_dir::{Stamp, StateDir};
+
+/// The proof of life of one lease.
+#[derive(Debug, Default)]
+pub(super) struct Proof(Mutex<Inside>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// Nothing vouches for anything any more.
+    ended: bool,
+    /// The files that are locked: the published record, and one that is about to be.
+    held: Vec<Arc<File>>,
+    /// What the path to the record looked like when it was published.
+    published: Option<Stamp>,
+}
+
+impl Proof {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes care of a locked file. If the proof has ended, it doesn't stay locked.
+    pub(super) fn hold(&self, file: Arc<File>) {
+        let mut inside = self.inside();
+        if inside.ended {
+            StateDir::drop_proof(&file);
+        }
+        inside.held.push(file);
+    }
+
+    /// The files that are held.
+    pub(super) fn held(&self) -> Vec<Arc<File>> {
+        self.inside().held.clone()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inside().ended
+    }
+
+    /// What the record looked like when it was published.
+    pub(super) fn published(&self) -> Option<Stamp> {
+        self.inside().published
+    }
+
+    /// The file that was held last is the published record now, and the only one that counts; false if the proof has ended
+    /// meanwhile.
+    pub(super) fn settle(&self, published: Option<Stamp>) -> bool {
+        let mut inside = self.inside();
+        if inside.ended {
+            return false;
+        }
+        inside.published = published;
+        let newest = inside.held.pop();
+        inside.let_go();
+        inside.held.extend(newest);
+        true
+    }
+
+    /// Holds these files from now on, and no others.
+    pub(super) fn keep_only(&self, kept: Vec<Arc<File>>) {
+        let mut inside = self.inside();
+        inside
+            .held
+            .retain(|file| !kept.iter().any(|kept| Arc::ptr_eq(kept, file)));
+        inside.let_go();
+        inside.held = kept;
+    }
+
+    /// Ends it, for good.
+    pub(super) fn end(&self) {
+        let mut inside = self.inside();
+        inside.ended = true;
+        inside
+            .held
+            .iter()
+            .for_each(|file| StateDir::drop_proof(file));
+    }
+}
+
+impl Inside {
+    fn let_go(&mut self) {
+        self.held
+            .drain(..)
+            .for_each(|file| StateDir::drop_proof(&file));
+    }
+}
