@@ -78,6 +78,14 @@ fn what_is_no_record_says_why() {
             b"{\"port\":1,\"pid\":1,\"started_at\":\"today\"}",
             "not an RFC 3339 time",
         ),
+        (
+            b"{\"port\":1,\"pid\":1,\"started_at\":\"+10000-01-01T00:00:00\"}",
+            "not an RFC 3339 time",
+        ),
+        (
+            b"{\"port\":1,\"pid\":1,\"started_at\":\"0000-01-01T00:00:00+00:01\"}",
+            "not an RFC 3339 time",
+        ),
         (deep.as_bytes(), "not valid JSON"),
     ] {
         let reason = read(bytes).unwrap_err();

@@ -261,7 +261,8 @@ impl<A> Builder<A> {
         self
     }
 
-    /// Stops on SIGINT and SIGTERM: the first drains, the second cuts off. Without this no signal is touched.
+    /// Stops on SIGINT, SIGTERM and, unless it is ignored, SIGHUP: the first drains, the second cuts off. After the run they
+    /// stay caught, and do nothing. Without this no signal is touched.
     pub fn handle_signals(mut self) -> Self {
         self.settings.handle_signals = true;
         self

@@ -47,17 +47,18 @@ struct Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let begun = Instant::now();
-    let cli = args::command()
-        .try_get_matches()
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match cli {
-        Ok(cli) => cli,
+    let parsed = args::command().try_get_matches().and_then(|matches| {
+        let name_wins = args::name_outranks_state_dir(&matches);
+        Cli::from_arg_matches(&matches).map(|cli| (cli, name_wins))
+    });
+    let (cli, name_wins) = match parsed {
+        Ok(parsed) => parsed,
         Err(answer) => return not_a_verb(&answer),
     };
     let context = Context {
         begun,
         output: Output::new(&cli.everywhere),
-        state_dir: cli.everywhere.state_dir,
+        state_dir: cli.everywhere.state_dir.filter(|_| !name_wins),
     };
     let done = match &cli.verb {
         // Whatever becomes of the streams, the server's own fate decides.

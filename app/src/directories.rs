@@ -55,6 +55,7 @@ pub fn named_in(root: &Path) -> io::Result<Vec<(Name, PathBuf)>> {
     };
     let mut found: Vec<(Name, PathBuf)> = entries
         .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_file()))
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
         .collect();
     found.sort();

@@ -16,9 +16,15 @@ mod directory;
 
 pub use builder::{Builder, Given, Port};
 pub use daymark_adapters::http_server::{App, AppContext, StopSignal};
+pub use daymark_core::clock::Timestamp;
+pub use daymark_core::http_server::ServeError;
 pub use daymark_core::http_server::ServerStats;
+pub use daymark_core::port_picker::PickError;
 pub use daymark_core::presence::Presence;
-pub use daymark_core::record::{Endpoint, InstanceId, InvalidName, Name, ServerRecord, Token};
+pub use daymark_core::record::{
+    AppInfo, Endpoint, HeldBy, InstanceId, InvalidName, Name, Origin, ServerRecord, Token,
+};
+pub use daymark_core::state_store::{AcquireError, PublishError, Recovered, WithdrawError};
 pub use daymark_core::{
     Events, Handle, Leftover, LifecycleEvent, StartError, Status, StopCause, StopError, StopReport,
 };

@@ -53,7 +53,7 @@ impl Drop for Run {
         // A handler that drops its own server must not wait for itself.
         let inside = std::thread::current()
             .name()
-            .is_some_and(|name| name.starts_with("daymark-"));
+            .is_some_and(|name| matches!(name, "daymark-control" | "daymark-http"));
         if let Some(control) = self.control.take().filter(|_| !inside) {
             // If the thread has panicked, what it held is gone, and a drop is no place to say so.
             let _ = control.join();
@@ -80,6 +80,11 @@ impl Prepared {
     #[must_use]
     pub fn subscribe(&self) -> Events {
         self.0.handle.subscribe()
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn handle(&self) -> Handle {
+        self.0.handle.clone()
     }
 
     /// As [`Server::first_signal`]; tells also what stopped a start.

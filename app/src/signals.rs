@@ -13,6 +13,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM: another program.
     Terminate,
+    /// SIGHUP: the terminal was closed.
+    Hangup,
 }
 
 /// The first signal that a server has heeded. Clones tell of the same server, and may outlive it.
@@ -27,7 +29,7 @@ impl FirstSignal {
     }
 }
 
-/// Makes SIGINT and SIGTERM (Ctrl-C on Windows) stop the run, from now on. Needs the current runtime only as long as the
+/// Makes SIGINT, SIGTERM and SIGHUP (Ctrl-C on Windows) stop the run, from now on. Needs the current runtime only as long as the
 /// run lasts.
 pub(crate) fn stop_on_signals(handle: Handle, first: FirstSignal) {
     let mut signals = match Signals::new() {
@@ -49,6 +51,8 @@ pub(crate) fn stop_on_signals(handle: Handle, first: FirstSignal) {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// None where it is ignored, as under nohup(1), and must stay so.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -58,15 +62,38 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: match hangup_is_ignored() {
+                true => None,
+                false => Some(signal(SignalKind::hangup())?),
+            },
         })
     }
 
     async fn next(&mut self) -> Signal {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            _ = hangup => Signal::Hangup,
         }
     }
+}
+
+/// Whether SIGHUP is ignored, by the mask in `/proc/self/status` (proc_pid_status(5)). Where there is none, it is better
+/// left alone.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]

@@ -110,6 +110,8 @@ pub struct ServerRunner<P: PortPicker, H, S, C> {
     failure: Option<StartError>,
     /// After a failed repair only the clock wakes the next one, for the attempt itself changes the directory.
     repair_failed: bool,
+    /// Why repairs fail, as far as it was told already.
+    exposed: Option<String>,
     report: StopReport,
 
     status: watch::Sender<Status>,
@@ -157,6 +159,7 @@ where
             stop_began: None,
             failure: None,
             repair_failed: false,
+            exposed: None,
             report: StopReport::default(),
             status,
             events,
@@ -316,6 +319,7 @@ where
             }
             Outcome::Published(Ok(())) => {
                 if self.state == State::Republishing {
+                    self.exposed = None;
                     self.tell(LifecycleEvent::Republished);
                 }
                 Event::Done
@@ -357,7 +361,11 @@ where
     fn failed(&mut self, error: StartError) -> Event {
         if matches!(self.state, State::Republishing | State::Reclaiming) {
             self.repair_failed = true;
-            self.tell(LifecycleEvent::Exposed(error.to_string()));
+            let reason = with_causes(&error);
+            if self.exposed.as_ref() != Some(&reason) {
+                self.exposed = Some(reason.clone());
+                self.tell(LifecycleEvent::Exposed(reason));
+            }
         }
         self.failure = Some(error);
         Event::Failed
@@ -537,6 +545,14 @@ impl<P: PortPicker, H, S, C> ServerRunner<P, H, S, C> {
 impl<P: PortPicker, H, S, C> Drop for ServerRunner<P, H, S, C> {
     fn drop(&mut self) {
         self.let_go();
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", with_causes(cause)),
+        None => error.to_string(),
     }
 }
 

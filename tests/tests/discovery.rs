@@ -262,6 +262,26 @@ async fn waits_end_with_what_they_waited_for() {
     assert_eq!(down.presence, Presence::Stale);
 }
 
+#[tokio::test]
+async fn waits_that_are_given_up_leave_one_thread_for_each_server() {
+    let ground = Ground::new();
+    let mut owner = Owner::start(OWNER, &ground.dir());
+    owner.ready();
+    let of_this = || {
+        let fds = std::fs::read_dir("/proc/self/fd").expect("proc_pid_fd(5)");
+        let links = fds
+            .flatten()
+            .filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        links.filter(|to| to.starts_with(ground.dir())).count()
+    };
+    for _ in 0..20 {
+        let place = ground.place();
+        assert!(place.wait_down(Duration::from_millis(1)).await.is_err());
+    }
+    assert!(of_this() <= 4, "{} descriptors", of_this());
+    owner.stop();
+}
+
 /// Counts how often a thread woke up while nothing happened: once a second of a poll would show.
 #[test]
 fn waits_sleep_until_something_happens() {

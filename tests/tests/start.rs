@@ -61,6 +61,21 @@ fn a_port_that_is_taken_fails_the_start_and_leaves_nothing() {
 }
 
 #[test]
+fn a_record_that_no_reader_would_take_fails_the_start_and_leaves_nothing() {
+    let ground = Ground::new();
+
+    let error = Server::builder("start-test")
+        .state_dir(ground.dir())
+        .about("x".repeat(16 * 1024), "1")
+        .app(Router::new())
+        .start()
+        .expect_err("nobody would read it");
+
+    assert!(matches!(error, StartError::Publish(_)), "{error}");
+    ground.assert_left_clean();
+}
+
+#[test]
 fn a_sticky_port_is_kept_across_runs() {
     let ground = Ground::new();
     let run = || {

@@ -51,10 +51,7 @@ impl PortPicker for Inherited {
             PortPreference::Exact(wanted) if wanted != port => {
                 Err(unfit(format!("it is bound to port {port}, not {wanted}")))
             }
-            PortPreference::Prefer(wanted) if wanted != port => Ok(Picked {
-                listener,
-                moved_from: Some(wanted),
-            }),
+            // Nobody tried for a preferred port: this is the one that there is.
             _ => Ok(Picked {
                 listener,
                 moved_from: None,

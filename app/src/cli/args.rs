@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::builder::Resettable;
-use clap::{Args, ColorChoice, Command, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{
+    ArgMatches, Args, ColorChoice, Command, CommandFactory as _, Parser, Subcommand, ValueEnum,
+};
 use clap_complete::Shell;
 
 use super::duration;
@@ -261,4 +264,19 @@ mod tests {
             }
         }
     }
+}
+
+/// Whether a NAME on the command line is to be heeded, and `DAYMARK_STATE_DIR` in the environment isn't: what was typed
+/// comes first. `serve` takes both, a directory and a name for what is in it.
+pub(super) fn name_outranks_state_dir(matches: &ArgMatches) -> bool {
+    let Some((verb, matches)) = matches.subcommand() else {
+        return false;
+    };
+    let source_of = |id: &str| match matches.try_contains_id(id) {
+        Ok(true) => matches.value_source(id),
+        _ => None,
+    };
+    let typed = |id| source_of(id) == Some(ValueSource::CommandLine);
+    let inherited = source_of("state_dir") == Some(ValueSource::EnvVariable);
+    verb != "serve" && inherited && (typed("name") || typed("names"))
 }

@@ -9,8 +9,8 @@ use daymark_core::port_picker::PickError;
 use daymark_core::state_store::{AcquireError, PublishError};
 
 use crate::{
-    ConnectError, InvalidName, Leftover, PlaceError, Sighting, StartError, StopCause, StopReport,
-    StopServerError, directories,
+    ConnectError, InvalidName, Leftover, PlaceError, Presence, Sighting, StartError, StopCause,
+    StopReport, StopServerError, directories,
 };
 
 use super::args::Awaited;
@@ -51,6 +51,9 @@ fn about_files(error: &io::Error) -> &'static str {
         }
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "something on the way there is not a directory; remove it, or name another: --state-dir DIR"
+        }
+        ErrorKind::IsADirectory | ErrorKind::DirectoryNotEmpty => {
+            "a directory is in the way; remove it, or name another state directory: --state-dir DIR"
         }
         _ => "name another directory: --state-dir DIR",
     }
@@ -95,7 +98,7 @@ pub(super) fn no_runtime(error: &io::Error) -> Failure {
 }
 
 pub(super) fn browser(error: &io::Error, selector: &str) -> Failure {
-    let hint = format!("open what daymark url {selector} prints, by hand");
+    let hint = format!("open what daymark url --with-token {selector} prints, by hand");
     Failure::new(
         Exit::Failed,
         format!("cannot open the browser: {error}"),
@@ -230,11 +233,18 @@ pub(super) fn not_stopped(error: &StopServerError, target: &Target) -> Failure {
     let selector = &target.selector;
     let hint = match error {
         StopServerError::NotProven { .. } => {
-            format!("stop it where it runs; daymark doctor {selector} says more")
+            "stop it where it runs, or by whoever started it".to_owned()
         }
-        StopServerError::StillThere(_) => {
-            format!("give it longer with --drain, or kill it: daymark stop --force {selector}")
-        }
+        StopServerError::StillThere(sighting) => match sighting.presence {
+            Presence::Live => {
+                format!("give it longer with --drain, or kill it: daymark stop --force {selector}")
+            }
+            Presence::Corrupt => format!(
+                "remove server.json in {}: its owner puts it right, and can be stopped then",
+                sighting.state_dir.display()
+            ),
+            _ => "give it longer with --drain".to_owned(),
+        },
         _ => format!("daymark doctor {selector} looks for what is wrong"),
     };
     Failure::new(Exit::Failed, sentence, hint)

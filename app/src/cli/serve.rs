@@ -11,10 +11,11 @@ use std::task::Poll;
 use std::time::Instant;
 
 use daymark_adapters::record_json;
+use daymark_core::state_store::Recovered;
 
 use crate::directory::Directory;
 use crate::{
-    Events, LifecycleEvent, Name, Port, Prepared, Server, ServerRecord, Signal, StartError,
+    Events, LifecycleEvent, Name, Port, Prepared, Server, ServerRecord, Signal, StartError, Status,
     StopCause, StopReport,
 };
 
@@ -109,6 +110,7 @@ impl Serving {
 
     fn serve(&self, prepared: Prepared, output: &Output) -> Result<Exit, Failure> {
         let first_signal = prepared.first_signal();
+        let handle = prepared.handle();
         let events = prepared.subscribe();
         let ended = block_on(async {
             let mut running = pin!(self.run(prepared, output));
@@ -130,7 +132,10 @@ impl Serving {
         let report = match ended {
             Ok(report) => report,
             // A signal came first, and that is no failure.
-            Err(StartError::Stopped) => return Ok(exit),
+            Err(StartError::Stopped) => match handle.status() {
+                Status::Stopped(report) => report,
+                _ => return Ok(exit),
+            },
             Err(error) => return Err(explain::start(&error, self.name.as_str(), &self.selector)),
         };
         match (
@@ -169,7 +174,8 @@ impl Serving {
         let url = url::with_token(record);
         let opened = tokio::task::spawn_blocking(move || browser::show(&url)).await;
         if let Ok(Err(error)) = opened {
-            output.warning(&explain::browser(&error, &self.selector).sentence);
+            let failure = explain::browser(&error, &self.selector);
+            output.warning(&format!("{}; {}", failure.sentence, failure.hint));
         }
     }
 
@@ -203,10 +209,11 @@ impl Serving {
                 }
                 output.note(&format!("stop it with Ctrl-C, or daymark stop {selector}"));
             }
-            LifecycleEvent::Recovered(recovered) => output.note(&format!(
-                "cleared what a server that died had left ({} files)",
-                recovered.removed
-            )),
+            LifecycleEvent::Recovered(recovered) if unproven_port(recovered).is_none() => output
+                .note(&format!(
+                    "cleared what was left here ({} files)",
+                    recovered.removed
+                )),
             LifecycleEvent::Draining(stats) if stats.requests > 0 => output.note(&format!(
                 "finishing {} requests; another Ctrl-C cuts them off",
                 stats.requests
@@ -262,6 +269,14 @@ impl Serving {
                 "{} is on port {to}; port {from}, which it had last time, is not free",
                 self.name
             )),
+            LifecycleEvent::Recovered(recovered) => {
+                if let Some(port) = unproven_port(recovered) {
+                    output.warning(&format!(
+                        "a record that nothing proved, of a server on port {port}, made way; \
+                         if that still runs, nobody finds it any more"
+                    ));
+                }
+            }
             LifecycleEvent::Republished => {
                 output.warning("the record was gone or changed, and is published again");
             }
@@ -271,6 +286,13 @@ impl Serving {
             _ => {}
         }
     }
+}
+
+/// The port in a record that carried no instance, so that nobody could tell whether its writer lives.
+fn unproven_port(recovered: &Recovered) -> Option<u16> {
+    let record = recovered.record.as_deref()?;
+    let unproven = record.instance_id.is_none();
+    unproven.then(|| record.endpoint.port().get())
 }
 
 fn event(what: &str, name: Option<&Name>) -> Object {

@@ -49,6 +49,12 @@ pub enum ConnectError {
     /// It was gone, or another one in its place, before the second look.
     #[error("the server went away while connecting")]
     WentAway,
+    /// The server didn't accept the connection, so it can't be seen whose it is.
+    #[error("the server at {addr} does not accept connections at the moment")]
+    NotAccepted {
+        /// The address.
+        addr: SocketAddr,
+    },
     /// The socket at the other end belongs to another user.
     #[error("the socket at {addr} belongs to user {uid}")]
     ForeignSocket {
@@ -60,7 +66,8 @@ pub enum ConnectError {
 }
 
 impl Place {
-    /// Connects to the live server here, and proves that it is the one. Needs a tokio runtime with I/O enabled.
+    /// Connects to the live server here, and proves that it is the one. Needs a tokio runtime with I/O and time enabled. A
+    /// server whose queue is full may keep it waiting: it may be dropped at any time.
     ///
     /// # Errors
     ///
@@ -109,25 +116,18 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
     } else {
         "/proc/net/tcp"
     };
-    let mut uid = None;
     for _ in 0..TRIES {
         let Ok(rows) = tokio::fs::read_to_string(table).await else {
             return Ok(());
         };
-        uid = owner_in(&rows, addr, client);
-        match uid {
+        match owner_in(&rows, addr, client) {
             Some(uid) if uid == me => return Ok(()),
             Some(0) => tokio::time::sleep(UNTIL_ACCEPTED).await,
             Some(uid) => return Err(ConnectError::ForeignSocket { addr, uid }),
             None => return Err(ConnectError::WentAway),
         }
     }
-    Err(
-        uid.map_or(ConnectError::WentAway, |uid| ConnectError::ForeignSocket {
-            addr,
-            uid,
-        }),
-    )
+    Err(ConnectError::NotAccepted { addr })
 }
 
 /// The user of the socket that is bound to `local` and connected to `remote`. Columns: slot, local, remote, state, queues,

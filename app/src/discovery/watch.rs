@@ -3,12 +3,15 @@
 //! A birth is a change in the state directory. A death is the end of a lock, for which a thread waits in flock(2): a
 //! process that is killed writes no file. Only what neither can tell is looked after by the clock.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use daymark_adapters::state_store::{DirWatch, Look};
 use daymark_core::presence::Presence;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::{Place, PlaceError, Sighting};
 
@@ -27,11 +30,56 @@ pub struct Watch {
     death: Option<Death>,
 }
 
-/// A record whose end a thread waits for.
+/// The end of one record's proof, and the thread that sleeps until then. Such a sleep can't be called off, so there is one
+/// for all who wait for the same end, however many come and go.
 #[derive(Debug)]
 struct Death {
     of: Sighting,
-    told: oneshot::Receiver<()>,
+    /// Closes with the thread.
+    told: watch::Receiver<()>,
+}
+
+/// The ends that threads wait for at present, by the record's directory and instance.
+static WAITED_FOR: Mutex<BTreeMap<(PathBuf, String), watch::Receiver<()>>> =
+    Mutex::new(BTreeMap::new());
+
+impl Death {
+    /// None if there can be no thread.
+    fn of(sighting: &Sighting, look: Look) -> Option<Self> {
+        let instance = sighting.record.as_ref().and_then(|r| r.instance_id);
+        let key = (
+            sighting.state_dir.clone(),
+            instance.map(|id| id.to_string()).unwrap_or_default(),
+        );
+        let mut waited_for = WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner);
+        waited_for.retain(|_, told| told.has_changed().is_ok());
+        let told = match waited_for.get(&key) {
+            Some(told) => told.clone(),
+            None => {
+                let (alive, told) = watch::channel(());
+                let sleep = move || {
+                    if look.wait_for_end().is_err() {
+                        // It can't be waited for here: whoever asked looks now and then.
+                        std::thread::sleep(WITHOUT_WATCH);
+                    }
+                    drop(alive);
+                };
+                let thread = std::thread::Builder::new().name("daymark-wait".to_owned());
+                thread.spawn(sleep).ok()?;
+                waited_for.insert(key, told.clone());
+                told
+            }
+        };
+        Some(Self {
+            of: sighting.clone(),
+            told,
+        })
+    }
+
+    async fn wait(&mut self) {
+        // Nobody ever sends: it ends with the sender.
+        while self.told.changed().await.is_ok() {}
+    }
 }
 
 /// Why a wait didn't end well.
@@ -54,7 +102,8 @@ pub enum WaitError {
 impl Watch {
     /// What is there now, if it was never asked; else the next thing that differs from the last one.
     ///
-    /// Dropping the future midway loses nothing. A thread that waits for a death stays until that comes.
+    /// Dropping the future midway loses nothing. The thread that waits for a live server's death stays until that comes; there
+    /// is one for each such server.
     pub async fn next(&mut self) -> Sighting {
         loop {
             self.watch_directory();
@@ -89,19 +138,7 @@ impl Watch {
         if !lives {
             self.death = None;
         } else if self.death.as_ref().is_none_or(|death| death.of != *now) {
-            let (tell, told) = oneshot::channel();
-            let waiter = std::thread::Builder::new().name("daymark-wait".to_owned());
-            // If there is no thread, or it fails, the receiver is told at once: by the sender's end.
-            let spawned = waiter.spawn(move || {
-                if look.wait_for_end().is_ok() {
-                    // Nobody may be waiting any more.
-                    let _ = tell.send(());
-                }
-            });
-            self.death = spawned.ok().map(|_| Death {
-                of: now.clone(),
-                told,
-            });
+            self.death = Death::of(now, look);
         }
     }
 
@@ -122,7 +159,7 @@ impl Watch {
         };
         let death = async {
             match &mut self.death {
-                Some(death) => death_of(death).await,
+                Some(death) => death.wait().await,
                 None => std::future::pending().await,
             }
         };
@@ -137,13 +174,6 @@ impl Watch {
             () = tick => {}
             () = death => self.death = None,
         }
-    }
-}
-
-async fn death_of(death: &mut Death) {
-    if (&mut death.told).await.is_err() {
-        // The lock can't be waited for: look now and then instead.
-        tokio::time::sleep(WITHOUT_WATCH).await;
     }
 }
 

@@ -39,6 +39,15 @@ fn the_command_line_comes_before_the_environment() {
 }
 
 #[test]
+fn a_name_that_was_typed_comes_before_a_directory_that_was_not() {
+    let sandbox = Sandbox::new();
+    let _server = sandbox.serve(&["-n", "api"]);
+    let mut command = sandbox.daymark(&["status", "api"]);
+    command.env("DAYMARK_STATE_DIR", sandbox.path("elsewhere"));
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+}
+
+#[test]
 fn a_variable_that_is_empty_or_says_no_is_not_set() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.daymark(&["status", "api"]);

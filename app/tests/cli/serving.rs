@@ -60,6 +60,41 @@ fn ctrl_c_is_a_clean_end_with_a_code_of_its_own() {
 }
 
 #[test]
+fn a_terminal_that_closes_is_a_clean_end() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&["-n", "api"]);
+    server.signal(Signal::HUP);
+    let (done, events) = server.end();
+    done.exits(0);
+    assert_eq!(events.last().unwrap()["event"], "stopped");
+    assert!(!sandbox.state_dir("api").join("server.json").exists());
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_directory() {
+    let sandbox = Sandbox::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    sandbox.run(&["serve", "-n", "api", "-p", &port]).exits(1);
+    assert!(!sandbox.state_dir("api").exists());
+}
+
+#[test]
+fn a_record_that_nothing_proved_makes_way_with_a_warning() {
+    let sandbox = Sandbox::new();
+    let record = r#"{"port":9,"pid":1,"started_at":"2026-11-22T06:25:00Z"}"#;
+    sandbox.leave_record("api", record);
+    let server = sandbox.serve(&["-n", "api"]);
+    server.signal(Signal::TERM);
+    let (done, _) = server.end();
+    assert!(
+        done.err
+            .contains("a record that nothing proved, of a server on port 9"),
+        "{done:?}"
+    );
+}
+
+#[test]
 fn people_are_told_where_it_is_and_how_to_stop_it() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.daymark(&["serve", "-n", "api"]);
@@ -335,7 +370,7 @@ fn a_browser_that_fails_is_a_warning_that_keeps_the_token_to_itself() {
     }
     let server = sandbox.serve(&["-n", "api", "--open", "--require-token"]);
     let open = sandbox.run(&["open", "api"]).exits(1);
-    open.fails_saying("cannot open the browser", "daymark url api");
+    open.fails_saying("cannot open the browser", "daymark url --with-token api");
     server.signal(Signal::TERM);
     let done = server.end().0.exits(0);
     assert!(!open.err.contains("token="), "{open:?}");

@@ -65,7 +65,7 @@ fn nobody_is_signalled_for_a_record_that_nothing_proves() {
     let record = format!(r#"{{"port":9,"pid":{pid},"started_at":"2026-11-22T06:25:00Z"}}"#);
     sandbox.leave_record("old", &record);
     let done = sandbox.run(&["stop", "old"]).exits(1);
-    done.fails_saying("nobody was signalled", "daymark doctor old");
+    done.fails_saying("nobody was signalled", "stop it where it runs");
 }
 
 #[test]
