@@ -237,6 +237,21 @@ fn heed_environment(command: Command) -> Command {
     })
 }
 
+/// Whether a NAME on the command line is to be heeded, and `DAYMARK_STATE_DIR` in the environment isn't: what was typed
+/// comes first. `serve` takes both, a directory and a name for what is in it.
+pub(super) fn name_outranks_state_dir(matches: &ArgMatches) -> bool {
+    let Some((verb, matches)) = matches.subcommand() else {
+        return false;
+    };
+    let source_of = |id: &str| match matches.try_contains_id(id) {
+        Ok(true) => matches.value_source(id),
+        _ => None,
+    };
+    let typed = |id| source_of(id) == Some(ValueSource::CommandLine);
+    let inherited = source_of("state_dir") == Some(ValueSource::EnvVariable);
+    verb != "serve" && inherited && (typed("name") || typed("names"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,19 +279,4 @@ mod tests {
             }
         }
     }
-}
-
-/// Whether a NAME on the command line is to be heeded, and `DAYMARK_STATE_DIR` in the environment isn't: what was typed
-/// comes first. `serve` takes both, a directory and a name for what is in it.
-pub(super) fn name_outranks_state_dir(matches: &ArgMatches) -> bool {
-    let Some((verb, matches)) = matches.subcommand() else {
-        return false;
-    };
-    let source_of = |id: &str| match matches.try_contains_id(id) {
-        Ok(true) => matches.value_source(id),
-        _ => None,
-    };
-    let typed = |id| source_of(id) == Some(ValueSource::CommandLine);
-    let inherited = source_of("state_dir") == Some(ValueSource::EnvVariable);
-    verb != "serve" && inherited && (typed("name") || typed("names"))
 }

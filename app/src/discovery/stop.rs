@@ -135,19 +135,17 @@ impl Place {
             if !is_alive && store.is_free().map_err(failed("try the lock"))? {
                 return Ok(outcome(target));
             }
-            match &mut target {
-                Some(target) => {
-                    if !target
-                        .press(options)
-                        .map_err(failed("signal the process"))?
-                    {
-                        return Err(StopServerError::StillThere(Box::new(sighting)));
-                    }
+            if let Some(target) = &mut target {
+                let more = target
+                    .press(options)
+                    .map_err(failed("signal the process"))?;
+                if !more {
+                    return Err(StopServerError::StillThere(Box::new(sighting)));
                 }
-                None if is_alive => target = self.pin(&look, &sighting, options)?,
-                // Somebody is starting, stopping or dying: it will be live, or gone.
-                None => {}
+            } else if is_alive {
+                target = self.pin(&look, &sighting, options)?;
             }
+            // Else somebody is starting, stopping or dying: it will be live, or gone.
             if target.is_none() && give_up.is_some_and(|give_up| Instant::now() >= give_up) {
                 let reason = "its process is gone, and what that forked still holds its lock";
                 return Err(match is_alive {
