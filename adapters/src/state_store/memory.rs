@@ -1,5 +1,6 @@
 //! State in this process's memory, which outlives the owners in it: a crash of theirs can be played.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -32,8 +33,8 @@ struct Inside {
     /// The term whose record is vouched for.
     proof: Option<u64>,
     last_port: Option<std::num::NonZeroU16>,
-    /// The term of the last owner that crashed. Its lease does nothing any more.
-    crashed: u64,
+    /// The terms of those who crashed. Their leases do nothing any more.
+    crashed: BTreeSet<u64>,
 }
 
 impl MemoryStore {
@@ -44,11 +45,15 @@ impl MemoryStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a `kill -9` of the owner does: locks go, files stay. Its lease is worth nothing from now on.
+    /// What a `kill -9` of the one whose record is believed does, or else of the owner: locks go, files stay. Its lease is
+    /// worth nothing from now on.
     pub fn crash_owner(&self) {
         let mut inside = self.inside();
-        inside.crashed = inside.owner.take().unwrap_or(inside.crashed);
-        inside.proof = None;
+        let Some(term) = inside.proof.take().or(inside.owner) else {
+            return;
+        };
+        inside.owner = inside.owner.filter(|owner| *owner != term);
+        inside.crashed.insert(term);
     }
 
     /// What a careless `rm server.json` does.
@@ -123,7 +128,7 @@ impl MemoryLease {
     }
 
     fn has_crashed(&self) -> bool {
-        self.term <= self.store.inside().crashed
+        self.store.inside().crashed.contains(&self.term)
     }
 }
 
@@ -203,7 +208,7 @@ impl Lease for MemoryLease {
     async fn reclaim(&self) -> Result<(), AcquireError> {
         let mut inside = self.store.inside();
         match inside.owner {
-            None if self.term <= inside.crashed => Err(AcquireError::Busy(None)),
+            None if inside.crashed.contains(&self.term) => Err(AcquireError::Busy(None)),
             None => {
                 inside.owner = Some(self.term);
                 Ok(())
