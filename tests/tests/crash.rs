@@ -145,6 +145,59 @@ fn a_record_is_vouched_for_from_the_moment_it_appears() {
     }
 }
 
+/// A dying process ends its locks and sockets from the highest descriptor down. The other way round, its record would be
+/// believed for a moment in which nobody listens.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_proof_of_life_is_numbered_above_the_listener() {
+    let ground = Ground::new();
+    let mut owner = Owner::start(OWNER, &ground.dir());
+    owner.ready();
+    let listener = descriptors(owner.pid(), |target| is_listening(target));
+    assert_eq!(listener.len(), 1);
+    let record = ground.record();
+    for _ in 0..3 {
+        let proof = descriptors(owner.pid(), |target| Path::new(target) == record);
+        assert!(!proof.is_empty() && proof > listener, "{proof:?}");
+        let before = Look::at(&ground.dir());
+        std::fs::remove_file(&record).expect("remove the record");
+        while before.still_holds() || ground.presence() != Presence::Live {
+            std::thread::yield_now();
+        }
+    }
+    owner.stop();
+}
+
+/// The numbers of the descriptors that lead to something, as `/proc` shows it (proc_pid_fd(5)).
+#[cfg(target_os = "linux")]
+fn descriptors(pid: u32, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there");
+    let entries = entries.map(|entry| entry.expect("an entry"));
+    let mut numbers: Vec<u32> = entries
+        .filter(|entry| {
+            let target = std::fs::read_link(entry.path());
+            target.is_ok_and(|target| target.to_str().is_some_and(&wanted))
+        })
+        .map(|entry| entry.file_name().to_str().and_then(|n| n.parse().ok()))
+        .map(|number| number.expect("a number"))
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Whether `socket:[INODE]` is in the table of listening sockets (proc_pid_net(5)).
+#[cfg(target_os = "linux")]
+fn is_listening(target: &str) -> bool {
+    let inode = target
+        .strip_prefix("socket:[")
+        .and_then(|t| t.strip_suffix(']'));
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
+    inode.is_some_and(|inode| {
+        let mut rows = table.lines().map(|row| row.split_ascii_whitespace());
+        rows.any(|mut row| row.nth(3) == Some("0A") && row.nth(5) == Some(inode))
+    })
+}
+
 #[test]
 fn a_watch_tells_of_a_kill() {
     let ground = Ground::new();

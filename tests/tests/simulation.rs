@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use daymark_core::presence::Observation;
+use daymark_core::presence::{LockSeen, Observation};
 use daymark_core::record::InstanceId;
 use daymark_core::{GRACE, Status};
 use daymark_tests::sample;
+use daymark_tests::scale::rounds;
 use daymark_tests::world::{Run, World};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// So many places for runs.
 const RUNS: usize = 3;
@@ -114,11 +116,17 @@ impl Model {
         let Some((instance, run)) = self.runs[i].take() else {
             return;
         };
-        if self.owns(instance) {
+        let owned = self.owns(instance);
+        if owned {
             self.world.store.crash_owner();
         }
         self.killed.push(instance);
         drop(run);
+        if owned {
+            let seen = self.world.seen();
+            let is_stale = matches!(seen, Observation::Record(_, LockSeen::Free));
+            assert!(is_stale, "a kill removes no file: {seen:?}");
+        }
     }
 
     fn owns(&self, instance: InstanceId) -> bool {
@@ -180,9 +188,11 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(
-        u32::try_from(daymark_tests::scale::rounds(500, 20_000)).unwrap_or(u32::MAX)
-    ))]
+    #![proptest_config(ProptestConfig {
+        cases: u32::try_from(rounds(500, 20_000)).unwrap_or(u32::MAX),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn whatever_happens_in_whatever_order_nobody_is_believed_who_is_gone(
