@@ -157,8 +157,17 @@ pub(super) fn take_ownership(path: &Path) -> Result<Ownership, AcquireError> {
             },
         }
     };
+    let mut gone = None;
     for _ in 0..TRIES {
-        let dir = StateDir::create(path)?;
+        let dir = match StateDir::create(path) {
+            Ok(dir) => dir,
+            // The directory was removed while it was being made.
+            Err(error) if is_not_found(&error) => {
+                gone = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let lock = match dir.open_lock() {
             Ok(lock) => lock,
             // The directory was removed since it was opened.
@@ -187,10 +196,11 @@ pub(super) fn take_ownership(path: &Path) -> Result<Ownership, AcquireError> {
             return Ok(ownership);
         }
     }
-    Err(failed(
-        "keep",
-        io::Error::other("it is removed all the time"),
-    ))
+    Err(gone.unwrap_or_else(|| failed("keep", io::Error::other("it is removed all the time"))))
+}
+
+fn is_not_found(error: &AcquireError) -> bool {
+    matches!(error, AcquireError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// The server whose live record is in the directory, as the error that names it.
