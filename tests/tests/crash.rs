@@ -7,6 +7,7 @@
 //! ```
 #![cfg(unix)]
 
+use std::fs::File;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use daymark::Presence;
+use daymark::{LifecycleEvent, Presence, Server};
 use daymark_adapters::state_store::{Look, RECORD};
 use daymark_core::presence::{LockSeen, Observation};
 use daymark_tests::files::{Ground, read_whole};
@@ -151,51 +152,54 @@ fn a_record_is_vouched_for_from_the_moment_it_appears() {
 #[test]
 fn the_proof_of_life_is_numbered_above_the_listener() {
     let ground = Ground::new();
-    let mut owner = Owner::start(OWNER, &ground.dir());
-    owner.ready();
-    let listener = descriptors(owner.pid(), |target| is_listening(target));
+    // What is closed once the port is bound leaves its low numbers to the record.
+    let low: Vec<File> = (0..100)
+        .map(|_| File::open("/dev/null").expect("a file"))
+        .collect();
+    let server = Server::builder("numbers")
+        .state_dir(ground.dir())
+        .start_with(move |_| {
+            drop(low);
+            axum::Router::new()
+        })
+        .expect("a start");
+    let mut events = server.subscribe();
+    let socket = listening_socket(server.port());
+    let listener = descriptors(|target| target == Path::new(&socket));
     assert_eq!(listener.len(), 1);
-    let record = ground.record();
     for _ in 0..3 {
-        let proof = descriptors(owner.pid(), |target| Path::new(target) == record);
-        assert!(!proof.is_empty() && proof > listener, "{proof:?}");
-        let before = Look::at(&ground.dir());
-        std::fs::remove_file(&record).expect("remove the record");
-        while before.still_holds() || ground.presence() != Presence::Live {
-            std::thread::yield_now();
-        }
+        let proof = descriptors(|target| target == ground.record());
+        assert_eq!(proof.len(), 1);
+        assert!(proof > listener, "{proof:?}, {listener:?}");
+        std::fs::remove_file(ground.record()).expect("remove the record");
+        let republished = |event| matches!(event, Some(LifecycleEvent::Republished));
+        while !republished(events.blocking_next()) {}
     }
-    owner.stop();
 }
 
-/// The numbers of the descriptors that lead to something, as `/proc` shows it (proc_pid_fd(5)).
+/// The numbers of our descriptors that lead to something (proc_pid_fd(5)).
 #[cfg(target_os = "linux")]
-fn descriptors(pid: u32, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there");
-    let entries = entries.map(|entry| entry.expect("an entry"));
-    let mut numbers: Vec<u32> = entries
-        .filter(|entry| {
-            let target = std::fs::read_link(entry.path());
-            target.is_ok_and(|target| target.to_str().is_some_and(&wanted))
-        })
+fn descriptors(wanted: impl Fn(&Path) -> bool) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("it is there");
+    entries
+        .map(|entry| entry.expect("an entry"))
+        // Other tests close theirs meanwhile.
+        .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| wanted(&target)))
         .map(|entry| entry.file_name().to_str().and_then(|n| n.parse().ok()))
         .map(|number| number.expect("a number"))
-        .collect();
-    numbers.sort_unstable();
-    numbers
+        .collect()
 }
 
-/// Whether `socket:[INODE]` is in the table of listening sockets (proc_pid_net(5)).
+/// `socket:[INODE]`, by the table of sockets (proc_pid_net(5)).
 #[cfg(target_os = "linux")]
-fn is_listening(target: &str) -> bool {
-    let inode = target
-        .strip_prefix("socket:[")
-        .and_then(|t| t.strip_suffix(']'));
+fn listening_socket(port: u16) -> String {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
-    inode.is_some_and(|inode| {
-        let mut rows = table.lines().map(|row| row.split_ascii_whitespace());
-        rows.any(|mut row| row.nth(3) == Some("0A") && row.nth(5) == Some(inode))
-    })
+    let local = format!(":{port:04X}");
+    let mut rows = table
+        .lines()
+        .map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row[1].ends_with(&local) && row[3] == "0A");
+    format!("socket:[{}]", row.expect("it listens")[9])
 }
 
 #[test]

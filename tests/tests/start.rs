@@ -1,12 +1,16 @@
 //! A start gives a server that is there, or an error and nothing else.
 
+use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use daymark::InstanceId;
 use daymark::{LifecycleEvent, Presence, Server, StartError};
-use daymark_adapters::state_store::LOCK;
+use daymark_adapters::state_store::{FileStore, LOCK};
+use daymark_core::state_store::AcquireError;
 use daymark_tests::client::{Client, PATIENCE, is_refused};
 use daymark_tests::files::Ground;
 use daymark_tests::scale::random;
@@ -160,6 +164,35 @@ fn a_handler_may_drop_its_own_server() {
         .expect("a report");
     assert!(is_refused(addr));
     ground.assert_left_clean();
+}
+
+#[test]
+fn a_place_that_is_pruned_all_the_time_can_be_started_in() {
+    let ground = Ground::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let store = FileStore::new(&ground.dir(), InstanceId::from_bits(0)).expect("a path");
+    let pruner = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            let mut pruned = 0;
+            while !over.load(Ordering::SeqCst) {
+                match store.prune() {
+                    Ok(removed) => pruned += usize::from(removed),
+                    Err(AcquireError::Busy(_) | AcquireError::AlreadyRunning(_)) => {}
+                    Err(error) => panic!("{error}: {:?}", error.source()),
+                }
+            }
+            pruned
+        }
+    });
+    for round in 0..100 {
+        match start(&ground) {
+            Ok(server) => drop(server),
+            Err(error) => panic!("round {round}: {error}: {:?}", error.source()),
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    assert!(pruner.join().expect("it prunes") > 0);
 }
 
 #[test]
