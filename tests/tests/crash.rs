@@ -1,13 +1,12 @@
 //! Real processes, killed and started at the worst moments.
 //!
-//! By default a sample. All of it (1,000 kills, 1,000 rounds of starters, 50 watched starts), in about ten minutes:
+//! By default a sample. All of it (1,000 kills, 1,000 rounds of starters, 50 watched starts), in about five minutes:
 //!
 //! ```text
 //! DAYMARK_TEST_FULL=1 cargo test --release -p daymark-tests --test crash
 //! ```
 #![cfg(unix)]
 
-use std::fs::File;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use daymark::{LifecycleEvent, Presence, Server};
+use daymark::Presence;
 use daymark_adapters::state_store::{Look, RECORD};
 use daymark_core::presence::{LockSeen, Observation};
 use daymark_tests::files::{Ground, read_whole};
@@ -151,6 +150,10 @@ fn a_record_is_vouched_for_from_the_moment_it_appears() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_proof_of_life_is_numbered_above_the_listener() {
+    use std::fs::File;
+
+    use daymark::{LifecycleEvent, Server};
+
     let ground = Ground::new();
     // What is closed once the port is bound leaves its low numbers to the record.
     let low: Vec<File> = (0..100)
