@@ -56,8 +56,7 @@ where
     F: FnOnce(AppContext) -> S + Send + 'static,
     S: App,
 {
-    let store = FileStore::new(&parts.state_dir, parts.plan.instance_id)
-        .map_err(setup("find the working directory"))?;
+    let store = FileStore::new(&parts.state_dir).map_err(setup("find the working directory"))?;
     let record_path = store.record_path();
     let http = InProcess::new(make, parts.http);
     let (runner, handle) = ServerRunner::new(ports, http, store, SystemClock, parts.plan);

@@ -113,10 +113,10 @@ static SCRATCH: LazyLock<TempDir> = LazyLock::new(scratch);
 
 fuzz_target!(|deeds: Vec<Deed>| {
     let dir = SCRATCH.path().join("state");
-    let store = |bits| FileStore::new(&dir, InstanceId::from_bits(bits)).expect("an absolute path");
+    let store = || FileStore::new(&dir).expect("an absolute path");
     let mut world = World {
         runtime: &RUNTIME,
-        stores: [store(1), store(2)],
+        stores: [store(), store()],
         dir: dir.clone(),
         owners: [None, None],
         ownership_broken: false,

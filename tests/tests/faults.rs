@@ -198,7 +198,7 @@ async fn until_failed(store: &FailingStore<FileStore>) {
 async fn play_over_files(fault: Fault) {
     let ground = Ground::new();
     let plan = sample::plan(1);
-    let files = FileStore::new(&ground.dir(), plan.instance_id).expect("an absolute path");
+    let files = FileStore::new(&ground.dir()).expect("an absolute path");
     let store = FailingStore::new(files.clone(), fault);
     let (ports, clock) = (MemoryPorts::default(), ManualClock::at(sample::NOW));
     let (runner, handle) = ServerRunner::new(

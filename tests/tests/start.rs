@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use daymark::InstanceId;
 use daymark::{LifecycleEvent, Presence, Server, StartError};
 use daymark_adapters::state_store::{FileStore, LOCK};
 use daymark_core::state_store::AcquireError;
@@ -170,7 +169,7 @@ fn a_handler_may_drop_its_own_server() {
 fn a_place_that_is_pruned_all_the_time_can_be_started_in() {
     let ground = Ground::new();
     let over = Arc::new(AtomicBool::new(false));
-    let store = FileStore::new(&ground.dir(), InstanceId::from_bits(0)).expect("a path");
+    let store = FileStore::new(&ground.dir()).expect("a path");
     let pruner = std::thread::spawn({
         let over = over.clone();
         move || {

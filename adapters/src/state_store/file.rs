@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use daymark_core::presence::{LockSeen, Observation};
-use daymark_core::record::InstanceId;
 use daymark_core::state_store::{AcquireError, Lease, StateStore};
 
 use super::hint::Hint;
@@ -20,19 +19,17 @@ use super::{LOCK, RECORD};
 #[derive(Clone, Debug)]
 pub struct FileStore {
     path: PathBuf,
-    instance: InstanceId,
 }
 
 impl FileStore {
-    /// The store in `path`, for the run `instance`. Nothing is touched yet.
+    /// The store in `path`. Nothing is touched yet.
     ///
     /// # Errors
     ///
     /// When the path is relative and the working directory isn't known.
-    pub fn new(path: &Path, instance: InstanceId) -> io::Result<Self> {
+    pub fn new(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: std::path::absolute(path)?,
-            instance,
         })
     }
 
@@ -114,7 +111,7 @@ impl StateStore for FileStore {
         let store = self.clone();
         blocking(move || {
             let ownership = take_ownership(&store.path)?;
-            let lease: Arc<dyn Lease> = Arc::new(FileLease::new(ownership, store.instance));
+            let lease: Arc<dyn Lease> = Arc::new(FileLease::new(ownership));
             Ok(lease)
         })
         .await

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use daymark_core::presence::{LockSeen, Observation, Phase};
@@ -71,8 +71,8 @@ pub(super) struct FileLease {
 struct Shared {
     /// The process that took the lease. A forked child has copies of its descriptors, and must not unlock them.
     pid: u32,
-    instance: InstanceId,
-    temporary: String,
+    /// Whose records this lease publishes, once it has.
+    instance: OnceLock<InstanceId>,
     /// None once it was given back.
     ownership: Mutex<Option<Ownership>>,
     proof: Proof,
@@ -90,11 +90,10 @@ enum Watching {
 }
 
 impl FileLease {
-    pub(super) fn new(ownership: Ownership, instance: InstanceId) -> Self {
+    pub(super) fn new(ownership: Ownership) -> Self {
         let shared = Shared {
             pid: std::process::id(),
-            instance,
-            temporary: format!(".{RECORD}.{instance}.tmp"),
+            instance: OnceLock::new(),
             ownership: Mutex::new(Some(ownership)),
             proof: Proof::default(),
             watch: Mutex::new(None),
@@ -169,7 +168,7 @@ impl Shared {
         let port = port.or_else(|| Hint::read(&ownership.lock)?.port);
         Hint {
             pid: self.pid,
-            instance: Some(self.instance),
+            instance: self.instance.get().copied(),
             phase,
             port,
         }
@@ -208,9 +207,13 @@ impl Shared {
             return Err(PublishError::Withdrawn);
         };
         let dir = &ownership.dir;
+        let temporary = match record.instance_id {
+            Some(id) => format!(".{RECORD}.{}.tmp", self.instance.get_or_init(|| id)),
+            None => format!(".{RECORD}.{}.tmp", self.pid),
+        };
         let failed = |(action, source)| PublishError::Io {
             action,
-            path: dir.path().join(&self.temporary),
+            path: dir.path().join(&temporary),
             source: Arc::new(source),
         };
         let line = record_json::write(record);
@@ -219,7 +222,7 @@ impl Shared {
             return Err(failed(("write", source)));
         }
         let hold = |file| self.proof.hold(file);
-        let placed = atomic_file::prepare(dir, &self.temporary, &line, above, hold)
+        let placed = atomic_file::prepare(dir, &temporary, &line, above, hold)
             .map_err(failed)
             .and_then(|prepared| {
                 let withdrawn = self.proof.has_ended();
@@ -334,7 +337,9 @@ impl Shared {
     /// A starter that has the lock for the moment it takes to find our record isn't a successor: it will give it back.
     fn unless_ours(&self, error: AcquireError) -> AcquireError {
         match error {
-            AcquireError::AlreadyRunning(record) if record.instance_id == Some(self.instance) => {
+            AcquireError::AlreadyRunning(record)
+                if record.instance_id.as_ref() == self.instance.get() =>
+            {
                 AcquireError::Io {
                     action: "lock",
                     path: LOCK.into(),

@@ -8,7 +8,6 @@ use daymark_adapters::identity;
 use daymark_adapters::port_picker::Loopback;
 use daymark_adapters::state_store::FileStore;
 use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
-use daymark_core::record::InstanceId;
 use daymark_core::state_store::AcquireError;
 
 use crate::{Place, Presence, Sighting, directories};
@@ -211,7 +210,7 @@ fn is_anybodys(_: &std::fs::Metadata) -> bool {
 
 /// Whether state may be kept in the very directory.
 fn is_safe(place: &Place) -> Result<(), AcquireError> {
-    match FileStore::new(place.state_dir(), InstanceId::from_bits(0)) {
+    match FileStore::new(place.state_dir()) {
         Ok(store) => store.check(),
         // The path is absolute.
         Err(_) => Ok(()),

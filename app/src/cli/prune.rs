@@ -4,7 +4,6 @@
 //! anybody's to clear.
 
 use daymark_adapters::state_store::{FileStore, LOCK};
-use daymark_core::record::InstanceId;
 use daymark_core::state_store::AcquireError;
 
 use crate::{Place, Presence};
@@ -78,7 +77,7 @@ fn prune(place: &Place) -> Fate {
             return Fate::Kept(format!("it is {presence}{}", reason.unwrap_or_default()));
         }
     }
-    let pruned = FileStore::new(dir, InstanceId::from_bits(0))
+    let pruned = FileStore::new(dir)
         .map_err(|error| explain::no_directories(&error))
         .map(|store| store.prune());
     match pruned {

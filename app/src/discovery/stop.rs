@@ -10,7 +10,7 @@ use std::time::Duration;
 use daymark_adapters::identity;
 use daymark_adapters::state_store::{FileStore, Look};
 use daymark_core::presence::{Presence, pid_is_foreign};
-use daymark_core::record::{InstanceId, ServerRecord};
+use daymark_core::record::ServerRecord;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -112,8 +112,7 @@ impl Place {
     ///
     /// [`StopServerError`]; see there.
     pub async fn stop(&self, options: StopOptions) -> Result<Stopped, StopServerError> {
-        let store = FileStore::new(self.state_dir(), InstanceId::from_bits(0))
-            .map_err(failed("find the state directory"))?;
+        let store = FileStore::new(self.state_dir()).map_err(failed("find the state directory"))?;
         let give_up = after(options.drain.saturating_add(PATIENCE));
         let mut target: Option<Target> = None;
         loop {

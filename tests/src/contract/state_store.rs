@@ -3,12 +3,11 @@
 //! Longer than others: one suite for each trait, however many laws that has.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use daymark_adapters::state_store::{FileStore, MemoryStore};
 use daymark_core::presence::{LockSeen, Observation, Phase};
-use daymark_core::record::{InstanceId, ServerRecord};
+use daymark_core::record::ServerRecord;
 use daymark_core::state_store::{AcquireError, Custody, Lease, PublishError, StateStore};
 
 use super::{begin_and_drop, in_time};
@@ -32,13 +31,11 @@ pub trait StoreBench: Send + Sync {
 #[derive(Debug, Default)]
 pub struct Files {
     ground: Ground,
-    stores: AtomicU64,
 }
 
 impl StoreBench for Files {
     fn store(&self) -> Box<dyn StateStore> {
-        let instance = u128::from(self.stores.fetch_add(1, Ordering::Relaxed));
-        let store = FileStore::new(&self.ground.dir(), InstanceId::from_bits(instance));
+        let store = FileStore::new(&self.ground.dir());
         Box::new(store.expect("an absolute path"))
     }
 

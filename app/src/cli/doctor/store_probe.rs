@@ -35,7 +35,7 @@ pub(super) async fn examine(dir: &Path) -> Vec<Check> {
         )];
     };
     let probe = existing.join(format!(".doctor-{instance}"));
-    let store = match FileStore::new(&probe, instance) {
+    let store = match FileStore::new(&probe) {
         Ok(store) => store,
         Err(error) => return vec![Check::failed("store", explain::no_directories(&error))],
     };
