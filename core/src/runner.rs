@@ -108,8 +108,8 @@ pub struct ServerRunner<P: PortPicker, H, S, C> {
     stop_began: Option<Moment>,
     /// Why the last attempt to own or publish failed.
     failure: Option<StartError>,
-    /// After a failed repair only the clock wakes the next one, for the attempt itself changes the directory.
-    repair_failed: bool,
+    /// How often in a row putting something right has failed.
+    failed_repairs: u32,
     /// Why repairs fail, as far as it was told already.
     exposed: Option<String>,
     report: StopReport,
@@ -158,7 +158,7 @@ where
             record: None,
             stop_began: None,
             failure: None,
-            repair_failed: false,
+            failed_repairs: 0,
             exposed: None,
             report: StopReport::default(),
             status,
@@ -318,6 +318,7 @@ where
                 Event::Done
             }
             Outcome::Published(Ok(())) => {
+                self.failed_repairs = 0;
                 if self.state == State::Republishing {
                     self.exposed = None;
                     self.tell(LifecycleEvent::Republished);
@@ -338,7 +339,10 @@ where
             }
             Outcome::Reclaimed(Err(error)) => self.failed(error.into()),
             Outcome::Probed(Ok(())) | Outcome::Reclaimed(Ok(())) => Event::Done,
-            Outcome::Inspected(Custody::Intact) => Event::Done,
+            Outcome::Inspected(Custody::Intact) => {
+                self.failed_repairs = 0;
+                Event::Done
+            }
             Outcome::Inspected(Custody::RecordLost) => Event::RecordLost,
             Outcome::Inspected(Custody::OwnershipLost) => Event::OwnershipLost,
             Outcome::Withdrawn(Ok(())) | Outcome::Released(Ok(())) => Event::Done,
@@ -360,7 +364,7 @@ where
 
     fn failed(&mut self, error: StartError) -> Event {
         if matches!(self.state, State::Republishing | State::Reclaiming) {
-            self.repair_failed = true;
+            self.failed_repairs = self.failed_repairs.saturating_add(1);
             let reason = with_causes(&error);
             if self.exposed.as_ref() != Some(&reason) {
                 self.exposed = Some(reason.clone());
@@ -500,8 +504,11 @@ where
 
     fn next_look(&mut self) -> Option<Pending<()>> {
         let tick = self.sleep(self.plan.look_every);
-        if std::mem::take(&mut self.repair_failed) {
-            return Some(tick);
+        if self.failed_repairs > 0 {
+            // Only the clock wakes the next attempt, for the last one has changed the directory itself. What failed because
+            // the directory was being removed succeeds soon; a full disk is left alone longer and longer.
+            let pause = RETRY_EVERY.saturating_mul(2_u32.saturating_pow(self.failed_repairs));
+            return Some(self.sleep(pause.min(self.plan.look_every)));
         }
         let lease = self.lease.clone()?;
         Some(Box::pin(async move {
