@@ -108,8 +108,12 @@ impl Connection {
         }
     }
 
+    fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     fn is_idle(&self) -> bool {
-        self.active.load(Ordering::Relaxed) == 0 && !self.unread.load(Ordering::Relaxed)
+        self.active.load(Ordering::Relaxed) == 0 && !self.has_unread()
     }
 }
 
@@ -172,10 +176,19 @@ pub(super) async fn serve<S: App>(
         _ = draining.wait_for(|draining| *draining) => {}
     }
     connection.draining.store(true, Ordering::Relaxed);
-    http.as_mut().graceful_shutdown();
-    std::future::poll_fn(|cx| match http.as_mut().poll(cx) {
-        Poll::Pending if !connection.is_idle() => Poll::Pending,
-        _ => Poll::Ready(()),
+    std::future::poll_fn(|cx| {
+        if http.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if connection.has_unread() {
+            return Poll::Pending;
+        }
+        // Not before: hyper closes a connection that it has read nothing from, whatever waits there.
+        http.as_mut().graceful_shutdown();
+        match http.as_mut().poll(cx) {
+            Poll::Pending if !connection.is_idle() => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
     })
     .await;
 }
