@@ -447,6 +447,9 @@ impl RunningServer for Running {
     async fn abort(&self) -> DrainReport {
         self.begin_drain();
         self.accept_loop.abort();
+        // The loop is over when its sender is gone, and has let go of the listener by then.
+        let mut over = self.accept_over.clone();
+        while over.changed().await.is_ok() {}
         self.end().await
     }
 
