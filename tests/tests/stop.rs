@@ -241,7 +241,8 @@ fn requests_in_flight_are_finished_while_new_connections_are_refused() {
     let mut crowd = play.crowd("/gate");
     play.begin_to_drain();
 
-    assert_eq!(play.ground.presence(), Presence::Stopping);
+    // The word of an owner is a hint: /proc/locks skips lines while locks of others come and go.
+    while play.ground.presence() != Presence::Stopping {}
     assert!(!play.server.is_running());
     // The listener closes when the accept loop has seen the drain begin.
     while !is_refused(play.server.addr()) {}
