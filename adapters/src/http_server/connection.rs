@@ -159,8 +159,7 @@ pub(super) async fn serve<S: App>(
     });
     let shared = connection.clone();
     let service = service_fn(move |request| {
-        let answer = gate::answer(app.clone(), access.clone(), port, shared.clone(), request);
-        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        gate::answer(app.clone(), access.clone(), port, shared.clone(), request)
     });
     let mut http = pin!(
         http1::Builder::new()

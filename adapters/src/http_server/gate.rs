@@ -3,6 +3,7 @@
 //! A page on the web can make a browser send requests to this machine, under a name that it points here (DNS rebinding). So
 //! by default only requests that name this machine itself get through.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -209,17 +210,15 @@ pub(super) async fn answer<S: App>(
     port: u16,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Response<AnswerBody<S::Body>> {
+) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
     if let Err(refusal) = access.check(&request, port) {
-        return (*refusal).map(Either::Right);
+        return Ok((*refusal).map(Either::Right));
     }
     let guard = connection.request();
     let connects = request.method() == Method::CONNECT;
     // Whatever state a panic leaves behind in the app is the app's: it shares nothing with us.
-    let answered = AssertUnwindSafe(async move { app.oneshot(request).await })
-        .catch_unwind()
-        .await;
-    match answered {
+    let answered = AssertUnwindSafe(app.oneshot(request)).catch_unwind().await;
+    Ok(match answered {
         Ok(Ok(response)) => {
             let status = response.status();
             if status == StatusCode::SWITCHING_PROTOCOLS || (connects && status.is_success()) {
@@ -232,7 +231,7 @@ pub(super) async fn answer<S: App>(
             "The server failed to answer.\n",
         )
         .map(Either::Right),
-    }
+    })
 }
 
 #[cfg(test)]
