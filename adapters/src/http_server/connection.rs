@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -255,16 +256,19 @@ impl AsyncWrite for Tracked {
     }
 }
 
-/// An app's body, and the request that it answers.
-pub(super) struct Counted<B> {
-    body: Pin<Box<B>>,
-    _guard: RequestGuard,
+pin_project! {
+    /// An app's body, and the request that it answers.
+    pub(super) struct Counted<B> {
+        #[pin]
+        body: B,
+        _guard: RequestGuard,
+    }
 }
 
 impl<B> Counted<B> {
-    pub(super) fn new(body: B, guard: RequestGuard) -> Self {
+    pub(super) const fn new(body: B, guard: RequestGuard) -> Self {
         Self {
-            body: Box::pin(body),
+            body,
             _guard: guard,
         }
     }
@@ -275,10 +279,10 @@ impl<B: Body<Data = Bytes>> Body for Counted<B> {
     type Error = B::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.body.as_mut().poll_frame(cx)
+        self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
