@@ -22,26 +22,30 @@ pub mod port_picker {
 
 /// Servers.
 pub mod http_server {
+    mod app;
     mod connection;
     mod gate;
     mod in_process;
     mod incoming;
     mod memory;
 
+    pub use app::{App, AppContext, StopSignal};
     pub use gate::{Access, HostPolicy};
-    pub use in_process::{App, AppContext, HttpConfig, InProcess, StopSignal};
+    pub use in_process::{HttpConfig, InProcess};
     pub use memory::{MemoryHttp, MemoryServer};
 }
 
 /// Ownership and records.
 pub mod state_store {
     mod atomic_file;
+    mod blocking;
     mod dir_watch;
     mod file;
     mod hint;
     mod lease;
     mod look;
     mod memory;
+    mod ownership;
     mod proof;
     #[cfg_attr(unix, path = "state_dir_unix.rs")]
     #[cfg_attr(not(unix), path = "state_dir_portable.rs")]

@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::app::App;
 use super::gate::{self, Access};
-use super::in_process::App;
 
 /// What all connections of a server count together.
 #[derive(Debug, Default)]

@@ -19,8 +19,8 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+use super::app::App;
 use super::connection::{Connection, Counted};
-use super::in_process::App;
 
 /// Which names a request may use for this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

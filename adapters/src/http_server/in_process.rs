@@ -12,105 +12,19 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use daymark_core::http_server::{DrainReport, HttpServer, RunningServer, ServeError, ServerStats};
 use daymark_core::port_picker::Listener as _;
 use daymark_core::record::Endpoint;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
-use tower::Service;
 
+use super::app::{App, AppContext, StopSignal};
 use super::connection::{self, Connection, Counts};
 use super::gate::Access;
 use super::incoming::{Gravity, Incoming as Queue, gravity};
 use crate::port_picker::BoundListener;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What can be served: any cloneable tower service over HTTP requests, an axum `Router` for one.
-pub trait App:
-    Service<
-        Request<Incoming>,
-        Response = Response<<Self as App>::Body>,
-        Error = <Self as App>::Failure,
-        Future = <Self as App>::Answer,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-    /// The service's response body.
-    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
-    /// The service's error. It is answered with status 500.
-    type Failure: Send;
-    /// The service's future.
-    type Answer: Future<Output = Result<Response<<Self as App>::Body>, <Self as App>::Failure>>
-        + Send;
-}
-
-impl<S, B> App for S
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Send, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    type Body = B;
-    type Failure = S::Error;
-    type Answer = S::Future;
-}
-
-/// What an app may know of the server that it is made for.
-#[derive(Clone, Debug)]
-pub struct AppContext {
-    endpoint: Endpoint,
-    stop: StopSignal,
-}
-
-impl AppContext {
-    /// The address that is bound already.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.endpoint.addr()
-    }
-
-    /// The address as `http://127.0.0.1:PORT/`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        self.endpoint.url()
-    }
-
-    /// Tells when the server begins to stop: the time for endless streams to end.
-    #[must_use]
-    pub fn stop_signal(&self) -> StopSignal {
-        self.stop.clone()
-    }
-}
-
-/// Tells when a server begins to stop.
-#[derive(Clone, Debug)]
-pub struct StopSignal(watch::Receiver<bool>);
-
-impl StopSignal {
-    /// Waits for the stop to begin.
-    pub async fn requested(&mut self) {
-        // A server that is gone has stopped.
-        let _ = self.0.wait_for(|draining| *draining).await;
-    }
-
-    /// Whether it has begun.
-    #[must_use]
-    pub fn is_requested(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
-    }
-}
 
 /// How to serve.
 #[derive(Clone, Debug)]

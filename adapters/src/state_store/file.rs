@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use daymark_core::presence::{LockSeen, Observation};
+use daymark_core::presence::Observation;
 use daymark_core::state_store::{AcquireError, Lease, StateStore};
 
-use super::hint::Hint;
-use super::lease::{self, FileLease, Ownership};
-use super::look::{self, Look};
-use super::state_dir::{self, StateDir};
+use super::blocking::blocking;
+use super::lease::FileLease;
+use super::look::Look;
+use super::ownership::{clear, owner_of, take_ownership};
+use super::state_dir::StateDir;
 use super::{LOCK, RECORD};
 
 /// The store for one state directory.
@@ -85,7 +86,7 @@ impl FileStore {
         if let Some(owner) = owner_of(dir) {
             return Err(owner);
         }
-        lease::clear(dir)?;
+        clear(dir)?;
         let removed = dir.remove(LOCK).and_then(|_| dir.remove_itself());
         match removed {
             Ok(()) => Ok(true),
@@ -120,90 +121,5 @@ impl StateStore for FileStore {
     async fn observe(&self) -> Observation {
         let path = self.path.clone();
         blocking(move || Look::at(&path).observation().clone()).await
-    }
-}
-
-/// Runs what may wait for the disk on a thread that may wait.
-///
-/// It always comes back: only a runtime that is going down drops its threads' results, and with them the one who waits.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// How often the lock file may vanish under a starter before it gives up.
-const TRIES: usize = 64;
-
-/// Locks the lock file that the path leads to, without waiting.
-pub(super) fn take_ownership(path: &Path) -> Result<Ownership, AcquireError> {
-    let failed = |action, source: io::Error| {
-        let path = path.join(LOCK);
-        match state_dir::means_symlink(&source) {
-            true => AcquireError::Unsafe {
-                problem: format!("{LOCK} in it is a symbolic link"),
-                remedy: format!("rm {}", path.display()),
-                path: path.parent().unwrap_or(&path).to_owned(),
-            },
-            false => AcquireError::Io {
-                action,
-                path,
-                source: Arc::new(source),
-            },
-        }
-    };
-    let mut gone = None;
-    for _ in 0..TRIES {
-        let dir = match StateDir::create(path) {
-            Ok(dir) => dir,
-            // The directory was removed while it was being made.
-            Err(error) if is_not_found(&error) => {
-                gone = Some(error);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let lock = match dir.open_lock() {
-            Ok(lock) => lock,
-            // The directory was removed since it was opened.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed("open", error)),
-        };
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(match owner_of(&dir) {
-                    Some(owner) => owner,
-                    None => AcquireError::Busy(Hint::read(&lock).map(|hint| hint.phase)),
-                });
-            }
-            Err(TryLockError::Error(source)) if state_dir::means_no_locks(&source) => {
-                return Err(AcquireError::NoLocks {
-                    path: path.to_owned(),
-                    source: Arc::new(source),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
-        }
-        // Somebody may have removed the file, or the directory, between the open and the lock.
-        let ownership = Ownership::new(dir, lock);
-        if ownership.is_current() {
-            return Ok(ownership);
-        }
-    }
-    Err(gone.unwrap_or_else(|| failed("keep", io::Error::other("it is removed all the time"))))
-}
-
-fn is_not_found(error: &AcquireError) -> bool {
-    matches!(error, AcquireError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-}
-
-/// The server whose live record is in the directory, as the error that names it.
-pub(super) fn owner_of(dir: &StateDir) -> Option<AcquireError> {
-    match look::see(dir).0 {
-        Observation::Record(record, LockSeen::Held) => Some(AcquireError::AlreadyRunning(record)),
-        _ => None,
     }
 }

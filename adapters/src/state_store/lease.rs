@@ -3,12 +3,9 @@
 //! Two locks, two meanings. The lock on `server.lock` says who may publish; the lock on the record's own inode says that
 //! its writer is alive. They are kept apart, so that the second can be given up in no time while a call to the disk hangs,
 //! and the first is given up only when no call is out any more: [`Shared`] is dropped with the last of them.
-//!
-//! Longer than others: every call of a lease touches both locks, and their order is what has to be seen at a glance.
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
@@ -18,48 +15,15 @@ use daymark_core::state_store::{
     AcquireError, Custody, Lease, PublishError, Recovered, WithdrawError,
 };
 
+use super::blocking::blocking;
 use super::dir_watch::DirWatch;
-use super::file::{blocking, owner_of, take_ownership};
 use super::hint::Hint;
 use super::look;
+use super::ownership::{Ownership, clear, owner_of, take_ownership};
 use super::proof::Proof;
 use super::state_dir::StateDir;
 use super::{LOCK, RECORD, atomic_file};
 use crate::record_json;
-
-/// The lock file, locked, in its directory. Dropped, it is unlocked, except in a forked child: that has copies of the
-/// descriptors, and would unlock its parent's.
-#[derive(Debug)]
-pub(super) struct Ownership {
-    pub(super) dir: StateDir,
-    lock: File,
-    pid: u32,
-}
-
-impl Ownership {
-    pub(super) fn new(dir: StateDir, lock: File) -> Self {
-        let pid = std::process::id();
-        Self { dir, lock, pid }
-    }
-
-    /// Whether the path still leads to this directory, and in it to this lock file.
-    pub(super) fn is_current(&self) -> bool {
-        self.dir.leads_to(LOCK, &self.lock) && self.dir.is_current()
-    }
-
-    fn give_back(self) -> io::Result<()> {
-        self.lock.unlock()
-    }
-}
-
-impl Drop for Ownership {
-    fn drop(&mut self) {
-        if std::process::id() == self.pid {
-            // Unlocked already, or there is nobody left to tell.
-            let _ = self.lock.unlock();
-        }
-    }
-}
 
 /// The lease on a state directory.
 #[derive(Debug)]
@@ -375,27 +339,4 @@ impl Drop for Shared {
             let _ = self.release();
         }
     }
-}
-
-/// Removes the record, and what writers left that didn't get to the end; says how many files that were.
-pub(super) fn clear(dir: &StateDir) -> Result<usize, AcquireError> {
-    let failed = |action, path: &Path, source| AcquireError::Io {
-        action,
-        path: path.to_owned(),
-        source: Arc::new(source),
-    };
-    let mut removed = 0;
-    for name in dir.names().map_err(|e| failed("list", dir.path(), e))? {
-        let Some(name) = name.to_str().filter(|name| is_record_or_leftover(name)) else {
-            continue;
-        };
-        let gone = dir.remove(name);
-        removed += usize::from(gone.map_err(|e| failed("remove", &dir.path().join(name), e))?);
-    }
-    Ok(removed)
-}
-
-fn is_record_or_leftover(name: &str) -> bool {
-    let temporary = || name.strip_prefix(".server.json.")?.strip_suffix(".tmp");
-    name == RECORD || temporary().is_some()
 }
