@@ -329,14 +329,20 @@ pub(super) fn means_symlink(error: &io::Error) -> bool {
 /// (proc_locks(5)).
 #[cfg(target_os = "linux")]
 pub(super) fn seems_locked(file: &File) -> bool {
-    let (Ok(locks), Ok(meta)) = (std::fs::read_to_string("/proc/locks"), file.metadata()) else {
+    /// The kernel may leave a line out while other locks come and go.
+    const READS: u32 = 3;
+
+    let Ok(meta) = file.metadata() else {
         return false;
     };
     let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
     let wanted = format!("{major:02x}:{minor:02x}:{}", meta.ino());
-    locks
-        .lines()
-        .any(|line| line.contains(" FLOCK ") && line.split(' ').any(|word| word == wanted))
+    let is_listed = |locks: String| {
+        locks
+            .lines()
+            .any(|line| line.contains(" FLOCK ") && line.split(' ').any(|word| word == wanted))
+    };
+    (0..READS).any(|_| std::fs::read_to_string("/proc/locks").is_ok_and(is_listed))
 }
 
 /// No: here it can't be told without trying the lock.
