@@ -1,4 +1,6 @@
 //! The runner over mocks: each test sets the world up, and checks what came out of it, not which calls were made.
+//!
+//! Longer than others: the fakes and all that is told of the runner through them belong together.
 
 use std::io;
 use std::num::NonZeroU16;
