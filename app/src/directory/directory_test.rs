@@ -1,7 +1,7 @@
 //! What a client sees of `Directory`, over real files in a temporary directory. Unix only: links, FIFOs and byte names.
-#![cfg(unix)]
 //!
 //! Longer than others: one short test for each thing that a request may try.
+#![cfg(unix)]
 
 use std::{
     ffi::OsStr,
