@@ -23,6 +23,8 @@ pub mod port_picker {
 /// Servers.
 pub mod http_server {
     mod app;
+    #[cfg(unix)]
+    mod child_process;
     mod connection;
     mod gate;
     mod in_process;

@@ -1,0 +1,1 @@
+//! What a child is given: its arguments and its environment.

@@ -1,0 +1,1 @@
+//! The process between the supervisor and the tree.

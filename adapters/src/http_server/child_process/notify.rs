@@ -1,0 +1,1 @@
+//! Hearing `READY=1` (sd_notify(3)).

@@ -1,0 +1,1 @@
+//! When a child may be published.

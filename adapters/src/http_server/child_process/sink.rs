@@ -1,0 +1,1 @@
+//! Writing what a child prints to somebody who may be slow.
