@@ -44,6 +44,8 @@ struct Written<'a> {
     instance_id: Option<String>,
     listener: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    restarts: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     boot_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid_ns: Option<u64>,
@@ -74,6 +76,7 @@ fn to_text(record: &ServerRecord, with_token: bool) -> String {
             HeldBy::Owner => "owner",
             HeldBy::Child => "child",
         },
+        restarts: record.restarts,
         boot_id: record.origin.boot_id.as_deref(),
         pid_ns: record.origin.pid_ns,
         net_ns: record.origin.net_ns,
@@ -148,6 +151,7 @@ pub fn read(bytes: &[u8]) -> Result<ServerRecord, String> {
             Some("owner") => HeldBy::Owner,
             _ => HeldBy::Child,
         },
+        restarts: fields.optional("restarts", Value::as_u64)?,
         origin: Origin {
             boot_id: fields
                 .optional("boot_id", Value::as_str)?

@@ -137,6 +137,7 @@ fn any_record() -> impl Strategy<Value = ServerRecord> {
                 name: name.map(|name| name.parse().unwrap()),
                 instance_id: id.map(InstanceId::from_bits),
                 held_by: if owner { HeldBy::Owner } else { HeldBy::Child },
+                restarts: (!owner).then_some(u64::from(pid)),
                 origin: Origin {
                     boot_id,
                     pid_ns,

@@ -186,6 +186,7 @@ impl Settings {
             app: self.about,
             token,
             held_by: HeldBy::Owner,
+            restarts: None,
             port: match self.port {
                 Port::Exact(port) => {
                     NonZeroU16::new(port).map_or(PortPreference::Any, PortPreference::Exact)

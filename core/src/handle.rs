@@ -5,13 +5,13 @@
 
 use std::io;
 use std::num::NonZeroU16;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::http_server::{RunningServer, ServeError, ServerStats};
+use crate::http_server::{RunningServer, ServeError, ServerEnd, ServerStats};
 use crate::port_picker::PickError;
 use crate::record::{InvalidName, ServerRecord};
 use crate::state_store::{AcquireError, PublishError, Recovered, WithdrawError};
@@ -20,6 +20,7 @@ use crate::state_store::{AcquireError, PublishError, Recovered, WithdrawError};
 #[derive(Debug)]
 pub(crate) enum Command {
     Start,
+    Restart,
     Stop(Option<Duration>),
 }
 
@@ -33,6 +34,8 @@ pub enum Status {
     Starting,
     /// Published, and serving.
     Ready(Arc<ServerRecord>),
+    /// The server is being replaced by another one.
+    Restarting,
     /// A stop is under way.
     Stopping,
     /// Over.
@@ -54,6 +57,10 @@ pub enum LifecycleEvent {
     },
     /// The server answers, and its record is published.
     Ready(Arc<ServerRecord>),
+    /// The server is being replaced, for this reason.
+    Restarting(RestartCause),
+    /// Another server has taken its place, and answers.
+    Restarted(Arc<ServerRecord>),
     /// The record had been lost and is published again.
     Republished,
     /// The record or the ownership was lost and couldn't be put right; it will be tried again.
@@ -62,6 +69,16 @@ pub enum LifecycleEvent {
     Draining(ServerStats),
     /// The run is over.
     Stopped(Arc<StopReport>),
+}
+
+/// Why a server is replaced.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RestartCause {
+    /// It was asked for.
+    Asked,
+    /// The server ended by itself, or didn't get ready again. The next one is started after this pause.
+    Ended(ServerEnd, Duration),
 }
 
 /// How a run ended.
@@ -90,7 +107,7 @@ pub enum StopCause {
     /// It never became ready.
     StartFailed(StartError),
     /// The server ended by itself.
-    ServerEnded(String),
+    ServerEnded(ServerEnd),
     /// The ownership was lost to another process.
     OwnershipLost,
 }
@@ -105,6 +122,9 @@ pub enum Leftover {
     /// The ownership.
     #[error("the ownership was not given back")]
     Ownership(#[source] WithdrawError),
+    /// Processes of the server.
+    #[error("{0} processes of the server could not be ended")]
+    Processes(u64),
     /// A call to the state directory that never came back. The ownership stays with the process until that ends.
     #[error("the state directory does not answer; ownership stays with this process until it ends")]
     Stuck,
@@ -128,7 +148,7 @@ pub enum StartError {
     Publish(#[from] PublishError),
     /// The server ended before it was ready.
     #[error("the server ended before it was ready: {0}")]
-    ServerEnded(String),
+    ServerEnded(ServerEnd),
     /// The server's name isn't one.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
@@ -142,8 +162,13 @@ pub enum StartError {
         source: Arc<io::Error>,
     },
     /// It took longer than the start timeout.
-    #[error("not ready within {0:?}")]
-    TimedOut(Duration),
+    #[error("not ready within {after:?}{}", trouble.as_ref().map(|t| format!(": {t}")).unwrap_or_default())]
+    TimedOut {
+        /// The timeout.
+        after: Duration,
+        /// What the server says of it.
+        trouble: Option<String>,
+    },
     /// A stop came first.
     #[error("stopped before it was ready")]
     Stopped,
@@ -178,6 +203,9 @@ pub enum StopError {
     Gone,
 }
 
+/// The server of a run, once there is one.
+pub(crate) type SharedServer = Arc<Mutex<Option<Weak<dyn RunningServer>>>>;
+
 /// A way to talk to a run. Clones talk to the same one.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -185,7 +213,7 @@ pub struct Handle {
     pub(crate) status: watch::Receiver<Status>,
     /// Weak, so that the events end with the run.
     pub(crate) events: broadcast::WeakSender<LifecycleEvent>,
-    pub(crate) server: Arc<OnceLock<Weak<dyn RunningServer>>>,
+    pub(crate) server: SharedServer,
 }
 
 impl Handle {
@@ -222,6 +250,13 @@ impl Handle {
             }),
             _ => Err(StartError::Gone),
         }
+    }
+
+    /// Asks that the server be replaced by a new one behind the same listener, and doesn't wait. It does nothing where a
+    /// server can't be replaced, which is [`Plan::restarts`](crate::Plan::restarts).
+    pub fn request_restart(&self) {
+        // A runner that is gone has stopped.
+        drop(self.commands.send(Command::Restart));
     }
 
     /// Asks for a stop and doesn't wait. Accepted requests have until `drain` from now, or the run's own drain time if
@@ -283,8 +318,9 @@ impl Handle {
     /// What the server is doing; zeros before it is started and after it is gone.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        self.server
-            .get()
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server
+            .as_ref()
             .and_then(Weak::upgrade)
             .map(|server| server.stats())
             .unwrap_or_default()

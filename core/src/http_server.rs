@@ -1,5 +1,6 @@
 //! Serving on a listener, and ending that in bounded time.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::port_picker::Listener;
+use crate::record::Endpoint;
 
 /// Starts servers on listeners.
 ///
@@ -34,8 +36,8 @@ pub trait HttpServer: Send + Sync + 'static {
 ///
 /// # Laws
 ///
-/// - [`ready`](RunningServer::ready) succeeds only after a connection to the listener's own address was answered by this
-///   very server.
+/// - [`ready`](RunningServer::ready) succeeds only after a connection was answered by this very server, and tells where:
+///   at the listener's own address, unless the server chose another one by itself.
 /// - [`drain`](RunningServer::drain) stops accepting and lets go of the listener, cuts idle and half-open connections at
 ///   once, and completes when every accepted request has finished. That may be never: the caller has the deadline.
 /// - [`abort`](RunningServer::abort) cuts everything off and returns promptly, however handlers block. It may follow a
@@ -44,12 +46,17 @@ pub trait HttpServer: Send + Sync + 'static {
 /// - Dropping any of these futures has no effect on the server; dropping the last handle aborts it.
 #[async_trait]
 pub trait RunningServer: Send + Sync + 'static {
-    /// Waits until the server answers.
+    /// Waits until the server answers, and says where.
     ///
     /// # Errors
     ///
-    /// [`ServeError::NotReady`] when it is plain that it never will.
-    async fn ready(&self) -> Result<(), ServeError>;
+    /// [`ServeError::NotReady`] and [`ServeError::Ended`] when it is plain that it never will.
+    async fn ready(&self) -> Result<Endpoint, ServeError>;
+
+    /// What has kept it from being ready so far, in words, for whoever gives up waiting.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 
     /// Finishes what was accepted, however long that takes.
     async fn drain(&self) -> DrainReport;
@@ -58,7 +65,7 @@ pub trait RunningServer: Send + Sync + 'static {
     async fn abort(&self) -> DrainReport;
 
     /// Waits until the server ends by itself, and says why.
-    async fn ended(&self) -> String;
+    async fn ended(&self) -> ServerEnd;
 
     /// Counts, as of now.
     fn stats(&self) -> ServerStats;
@@ -73,6 +80,33 @@ pub struct DrainReport {
     pub drained: u64,
     /// Requests cut off.
     pub aborted: u64,
+    /// Processes of the server that couldn't be ended.
+    pub survivors: u64,
+}
+
+/// How a server ended that nobody had asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerEnd {
+    /// What happened, in words.
+    pub reason: String,
+    /// The exit code, where the server was a process: as shells give it, 128 and the signal's number if one killed it.
+    pub exit_code: Option<u8>,
+}
+
+impl ServerEnd {
+    /// An end that has no exit code.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            exit_code: None,
+        }
+    }
+}
+
+impl fmt::Display for ServerEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
 }
 
 /// What a server is doing.
@@ -102,6 +136,9 @@ pub enum ServeError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// It ended before it was ready.
+    #[error("the server ended before it was ready: {0}")]
+    Ended(ServerEnd),
     /// It began, and doesn't answer.
     #[error("the server does not answer: {reason}")]
     NotReady {

@@ -20,10 +20,13 @@ pub mod lifecycle;
 pub mod port_picker;
 pub mod presence;
 pub mod record;
+mod restart;
 mod runner;
 pub mod state_store;
 
 pub use handle::{
-    Events, Handle, Leftover, LifecycleEvent, StartError, Status, StopCause, StopError, StopReport,
+    Events, Handle, Leftover, LifecycleEvent, RestartCause, StartError, Status, StopCause,
+    StopError, StopReport,
 };
+pub use restart::RestartPolicy;
 pub use runner::{GRACE, Plan, ServerRunner};

@@ -10,6 +10,7 @@
 //!    all the same. The proof of life ends before the listener closes, on every path.
 //! 4. Stop is legal in every state, and repeating it is a no-op; only a more urgent one says something new.
 //! 5. Whatever waits has a deadline, [`Idle`](State::Idle) and [`Ready`](State::Ready) aside.
+//! 6. A server is replaced behind the same listener, under the same ownership, and only once the old one is gone.
 //!
 //! Longer than others: states, events, effects and the whole table stand together.
 
@@ -31,11 +32,11 @@ pub enum State {
     /// Binding the port.
     Binding,
     /// Starting the server.
-    Launching,
+    Launching(Turn),
     /// Checking that the server answers.
-    Probing,
-    /// Publishing the record for the first time.
-    Publishing,
+    Probing(Turn),
+    /// Publishing the record of a server that has become ready.
+    Publishing(Turn),
     /// Published, and serving.
     Ready,
     /// Serving, and looking whether record and ownership are still ours.
@@ -44,6 +45,14 @@ pub enum State {
     Republishing,
     /// Serving, and taking an ownership again that was lost.
     Reclaiming,
+    /// Taking the record back, because the server is being replaced.
+    Retracting(Next),
+    /// Letting the server that is being replaced finish its requests.
+    Replacing,
+    /// Cutting off what is left of the server that is being replaced.
+    Clearing(Next),
+    /// Waiting before the next start of a server that ended.
+    Pausing,
     /// A stop came while a call to the store was out: its end is awaited first.
     Settling(Holding, Pace),
     /// Ending the proof of life and removing the record.
@@ -56,6 +65,24 @@ pub enum State {
     Releasing,
     /// Over.
     Stopped(End),
+}
+
+/// Whether it is the run's first server, or one that replaces another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Turn {
+    /// The first one: if it doesn't get ready, the run has failed.
+    First,
+    /// One that replaces another, behind the same listener.
+    Again,
+}
+
+/// How a server is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// It was asked for: the server may finish its requests, and the next one is started at once.
+    Launch,
+    /// The server ended by itself: the next one is started after a pause.
+    Pause,
 }
 
 /// What a run holds while it settles.
@@ -113,8 +140,12 @@ pub enum Event {
     RecordLost,
     /// The inspection found that the ownership isn't ours any more.
     OwnershipLost,
-    /// The server ended without having been asked to.
+    /// The server ended without having been asked to, or didn't get ready again, and that is the end.
     ServerEnded,
+    /// The same, and it is to be started again.
+    ServerFell,
+    /// It was asked that the server be replaced.
+    Restart,
     /// It is time to try for the ownership again.
     RetryDue,
     /// It is time to look whether record and ownership are still ours.
@@ -142,6 +173,8 @@ pub enum Effect {
     Inspect,
     /// Call: take the ownership again.
     Reclaim,
+    /// Call: take the record back, where nobody answers while the server is being replaced.
+    Retract,
     /// Call: end the proof of life and remove the record.
     Withdraw,
     /// Call: finish accepted requests.
@@ -156,8 +189,10 @@ pub enum Effect {
     Disown,
     /// Let go of the listening socket.
     CloseListener,
-    /// Wake up to try again.
+    /// Wake up to try for the ownership again.
     RetryLater,
+    /// Wake up to start the server again.
+    RestartLater,
     /// Tell everybody that the server is ready.
     Announce,
     /// Set the deadline, in place of any other.
@@ -204,6 +239,7 @@ impl State {
     pub const fn step(self, event: Event) -> Result<Step, Rejection> {
         use Deadline::{Drain as UntilDrained, Grace, Start as UntilStarted};
         use Pace::{Abort, Drain};
+        use Turn::{Again, First};
 
         let (next, effects): (State, &'static [Effect]) = match (self, event) {
             // Starting.
@@ -212,10 +248,10 @@ impl State {
             (Is::Acquiring, On::Busy) => (Is::Waiting, &[Do::RetryLater]),
             (Is::Waiting, On::RetryDue) => (Is::Acquiring, &[Do::Acquire]),
             (Is::Recovering, On::Done) => (Is::Binding, &[Do::Bind]),
-            (Is::Binding, On::Done) => (Is::Launching, &[Do::Launch]),
-            (Is::Launching, On::Done) => (Is::Probing, &[Do::Probe]),
-            (Is::Probing, On::Done) => (Is::Publishing, &[Do::Publish]),
-            (Is::Publishing, On::Done) => (Is::Ready, &[Do::Disarm, Do::Announce]),
+            (Is::Binding, On::Done) => (Is::Launching(First), &[Do::Launch]),
+            (Is::Launching(turn), On::Done) => (Is::Probing(turn), &[Do::Probe]),
+            (Is::Probing(turn), On::Done) => (Is::Publishing(turn), &[Do::Publish]),
+            (Is::Publishing(_), On::Done) => (Is::Ready, &[Do::Disarm, Do::Announce]),
 
             // A start that fails.
             (Is::Acquiring, On::Failed) => (Is::Stopped(End::Clean), &[Do::Disarm]),
@@ -229,14 +265,14 @@ impl State {
             (Is::Recovering | Is::Binding, On::Failed) => {
                 (Is::Releasing, &[Do::Arm(Grace), Do::Release])
             }
-            (Is::Launching, On::Failed) => (
+            (Is::Launching(First), On::Failed) => (
                 Is::Releasing,
                 &[Do::CloseListener, Do::Arm(Grace), Do::Release],
             ),
-            (Is::Probing | Is::Publishing, On::Failed) => {
+            (Is::Probing(First) | Is::Publishing(First), On::Failed) => {
                 (Is::Withdrawing(Abort), &[Do::Arm(Grace), Do::Withdraw])
             }
-            (Is::Probing, On::ServerEnded | On::DeadlinePassed) => (
+            (Is::Probing(First), On::ServerEnded | On::DeadlinePassed) => (
                 Is::Withdrawing(Abort),
                 &[Do::Cancel, Do::Arm(Grace), Do::Withdraw],
             ),
@@ -254,6 +290,57 @@ impl State {
                 &[Do::Arm(UntilDrained), Do::Withdraw],
             ),
 
+            // Serving: the server is replaced, because it was asked for or because it fell.
+            (Is::Ready, On::Restart) => {
+                (Is::Retracting(Next::Launch), &[Do::Arm(Grace), Do::Retract])
+            }
+            (Is::Inspecting, On::Restart) => (
+                Is::Retracting(Next::Launch),
+                &[Do::Cancel, Do::Arm(Grace), Do::Retract],
+            ),
+            (Is::Retracting(Next::Launch), On::Done | On::Failed) => {
+                (Is::Replacing, &[Do::Arm(UntilDrained), Do::Drain])
+            }
+            (Is::Replacing, On::DeadlinePassed) => (
+                Is::Clearing(Next::Launch),
+                &[Do::Cancel, Do::Arm(Grace), Do::Abort],
+            ),
+            (Is::Ready, On::ServerFell) => {
+                (Is::Retracting(Next::Pause), &[Do::Arm(Grace), Do::Retract])
+            }
+            (Is::Inspecting, On::ServerFell) => (
+                Is::Retracting(Next::Pause),
+                &[Do::Cancel, Do::Arm(Grace), Do::Retract],
+            ),
+            (Is::Retracting(Next::Pause), On::Done | On::Failed)
+            | (Is::Probing(Again), On::Failed) => {
+                (Is::Clearing(Next::Pause), &[Do::Arm(Grace), Do::Abort])
+            }
+            (Is::Probing(Again), On::ServerFell | On::ServerEnded | On::DeadlinePassed) => (
+                Is::Clearing(Next::Pause),
+                &[Do::Cancel, Do::Arm(Grace), Do::Abort],
+            ),
+            (Is::Clearing(Next::Pause), On::Done) | (Is::Launching(Again), On::Failed) => {
+                (Is::Pausing, &[Do::Disarm, Do::RestartLater])
+            }
+            (Is::Launching(Again), On::DeadlinePassed) => {
+                (Is::Pausing, &[Do::Cancel, Do::RestartLater])
+            }
+            (Is::Replacing | Is::Clearing(Next::Launch), On::Done)
+            | (Is::Pausing, On::RetryDue | On::Restart) => {
+                (Is::Launching(Again), &[Do::Arm(UntilStarted), Do::Launch])
+            }
+            (Is::Publishing(Again), On::Failed) => (Is::Ready, &[Do::Disarm, Do::Announce]),
+
+            // It isn't replaced: it was tried often enough, or what is left of the old one doesn't end.
+            (Is::Pausing, On::ServerEnded) | (Is::Replacing | Is::Clearing(_), On::Failed) => {
+                (Is::Withdrawing(Abort), &[Do::Arm(Grace), Do::Withdraw])
+            }
+            (Is::Clearing(_), On::DeadlinePassed) => (
+                Is::Withdrawing(Abort),
+                &[Do::Cancel, Do::Arm(Grace), Do::Withdraw],
+            ),
+
             // A stop before there is a server.
             (Is::Idle, On::Stop(_)) => (Is::Stopped(End::Clean), &[]),
             (Is::Waiting, On::Stop(_)) => (Is::Stopped(End::Clean), &[Do::Disarm]),
@@ -266,38 +353,48 @@ impl State {
             (Is::Binding, On::Stop(_) | On::DeadlinePassed) => {
                 (Is::Releasing, &[Do::Cancel, Do::Arm(Grace), Do::Release])
             }
-            (Is::Launching, On::Stop(_) | On::DeadlinePassed) => (
+            (Is::Launching(First), On::Stop(_) | On::DeadlinePassed) => (
                 Is::Releasing,
                 &[Do::Cancel, Do::CloseListener, Do::Arm(Grace), Do::Release],
             ),
 
             // A stop with a server, whose record may be out.
-            (Is::Ready, On::Stop(Drain)) => (
+            (Is::Ready | Is::Pausing, On::Stop(Drain)) => (
                 Is::Withdrawing(Drain),
                 &[Do::Arm(UntilDrained), Do::Withdraw],
             ),
-            (Is::Ready, On::Stop(Abort) | On::ServerEnded) => {
+            (Is::Ready | Is::Pausing, On::Stop(Abort)) | (Is::Ready, On::ServerEnded) => {
                 (Is::Withdrawing(Abort), &[Do::Arm(Grace), Do::Withdraw])
             }
-            (Is::Probing | Is::Inspecting, On::Stop(Drain)) => (
+            (
+                Is::Probing(_) | Is::Inspecting | Is::Replacing | Is::Launching(Again),
+                On::Stop(Drain),
+            ) => (
                 Is::Withdrawing(Drain),
                 &[Do::Cancel, Do::Arm(UntilDrained), Do::Withdraw],
             ),
-            (Is::Probing | Is::Inspecting, On::Stop(Abort)) | (Is::Inspecting, On::ServerEnded) => {
-                (
-                    Is::Withdrawing(Abort),
-                    &[Do::Cancel, Do::Arm(Grace), Do::Withdraw],
-                )
-            }
-            (Is::Publishing | Is::Republishing | Is::Reclaiming, On::Stop(Drain)) => (
+            (
+                Is::Probing(_) | Is::Inspecting | Is::Replacing | Is::Launching(Again),
+                On::Stop(Abort),
+            )
+            | (Is::Clearing(_), On::Stop(_))
+            | (Is::Inspecting, On::ServerEnded) => (
+                Is::Withdrawing(Abort),
+                &[Do::Cancel, Do::Arm(Grace), Do::Withdraw],
+            ),
+            (
+                Is::Publishing(_) | Is::Republishing | Is::Reclaiming | Is::Retracting(_),
+                On::Stop(Drain),
+            ) => (
                 Is::Settling(Holding::Server, Drain),
                 &[Do::Disown, Do::Arm(UntilDrained)],
             ),
             (
-                Is::Publishing | Is::Republishing | Is::Reclaiming,
-                On::Stop(Abort) | On::ServerEnded,
+                Is::Publishing(_) | Is::Republishing | Is::Reclaiming | Is::Retracting(_),
+                On::Stop(Abort),
             )
-            | (Is::Publishing, On::DeadlinePassed) => (
+            | (Is::Publishing(_) | Is::Republishing | Is::Reclaiming, On::ServerEnded)
+            | (Is::Publishing(_), On::DeadlinePassed) => (
                 Is::Settling(Holding::Server, Abort),
                 &[Do::Disown, Do::Arm(Grace)],
             ),
@@ -319,18 +416,19 @@ impl State {
             (Is::Settling(Holding::Server, Drain), On::DeadlinePassed | On::Stop(Abort)) => {
                 (Is::Settling(Holding::Server, Abort), &[Do::Arm(Grace)])
             }
-            (Is::Settling(Holding::Server, Abort) | Is::Withdrawing(Abort), On::DeadlinePassed) => {
-                (
-                    Is::Aborting(After::Leave),
-                    &[
-                        Do::Cancel,
-                        Do::Disown,
-                        Do::CloseListener,
-                        Do::Arm(Grace),
-                        Do::Abort,
-                    ],
-                )
-            }
+            (
+                Is::Settling(Holding::Server, Abort) | Is::Withdrawing(Abort) | Is::Retracting(_),
+                On::DeadlinePassed,
+            ) => (
+                Is::Aborting(After::Leave),
+                &[
+                    Do::Cancel,
+                    Do::Disown,
+                    Do::CloseListener,
+                    Do::Arm(Grace),
+                    Do::Abort,
+                ],
+            ),
 
             // Stopping.
             (Is::Withdrawing(Drain), On::Done | On::Failed) => {
@@ -374,10 +472,13 @@ impl State {
                 Is::Settling(Holding::Server, _)
                 | Is::Withdrawing(_)
                 | Is::Draining
-                | Is::Aborting(_),
-                On::ServerEnded,
+                | Is::Aborting(_)
+                | Is::Retracting(_)
+                | Is::Replacing
+                | Is::Clearing(_),
+                On::ServerEnded | On::ServerFell,
             )
-            | (Is::Stopped(_), On::RetryDue) => return Err(Rejection::NoOp),
+            | (_, On::RetryDue) => return Err(Rejection::NoOp),
 
             _ => return Err(Rejection::Invalid),
         };
@@ -409,6 +510,7 @@ impl Effect {
                 | Do::Disown
                 | Do::CloseListener
                 | Do::RetryLater
+                | Do::RestartLater
                 | Do::Announce
                 | Do::Arm(_)
                 | Do::Disarm

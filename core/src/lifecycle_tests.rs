@@ -5,19 +5,28 @@ use std::fmt::Write as _;
 
 use super::*;
 
-const STATES: [State; 26] = [
+const STATES: [State; 35] = [
     Is::Idle,
     Is::Acquiring,
     Is::Waiting,
     Is::Recovering,
     Is::Binding,
-    Is::Launching,
-    Is::Probing,
-    Is::Publishing,
+    Is::Launching(Turn::First),
+    Is::Launching(Turn::Again),
+    Is::Probing(Turn::First),
+    Is::Probing(Turn::Again),
+    Is::Publishing(Turn::First),
+    Is::Publishing(Turn::Again),
     Is::Ready,
     Is::Inspecting,
     Is::Republishing,
     Is::Reclaiming,
+    Is::Retracting(Next::Launch),
+    Is::Retracting(Next::Pause),
+    Is::Replacing,
+    Is::Clearing(Next::Launch),
+    Is::Clearing(Next::Pause),
+    Is::Pausing,
     Is::Settling(Holding::Nothing, Pace::Drain),
     Is::Settling(Holding::Nothing, Pace::Abort),
     Is::Settling(Holding::Lease, Pace::Drain),
@@ -34,7 +43,7 @@ const STATES: [State; 26] = [
     Is::Stopped(End::Stuck),
 ];
 
-const EVENTS: [Event; 12] = [
+const EVENTS: [Event; 14] = [
     On::Start,
     On::Stop(Pace::Drain),
     On::Stop(Pace::Abort),
@@ -44,6 +53,8 @@ const EVENTS: [Event; 12] = [
     On::RecordLost,
     On::OwnershipLost,
     On::ServerEnded,
+    On::ServerFell,
+    On::Restart,
     On::RetryDue,
     On::LookDue,
     On::DeadlinePassed,
@@ -91,6 +102,8 @@ struct World {
     lease: bool,
     listener: bool,
     server: bool,
+    /// The owner holds the listening socket, so that the record may stay while the server is replaced.
+    keeps_socket: bool,
     /// Readers may believe a record.
     believed: bool,
     announced: bool,
@@ -99,18 +112,21 @@ struct World {
 }
 
 impl World {
-    const START: Self = Self {
-        state: State::Idle,
-        call: None,
-        armed: false,
-        retry: false,
-        lease: false,
-        listener: false,
-        server: false,
-        believed: false,
-        announced: false,
-        abandoned_store_call: false,
-    };
+    const fn start(keeps_socket: bool) -> Self {
+        Self {
+            state: State::Idle,
+            call: None,
+            armed: false,
+            retry: false,
+            lease: false,
+            listener: false,
+            server: false,
+            keeps_socket,
+            believed: false,
+            announced: false,
+            abandoned_store_call: false,
+        }
+    }
 
     /// Whatever can happen now.
     fn possible(&self) -> Vec<Event> {
@@ -120,8 +136,22 @@ impl World {
         events.extend(self.armed.then_some(On::DeadlinePassed));
         events.extend(self.retry.then_some(On::RetryDue));
         events.extend(self.server.then_some(On::ServerEnded));
+        events.extend((self.server && self.heeds_falls()).then_some(On::ServerFell));
+        let can_restart = matches!(self.state, Is::Ready | Is::Inspecting | Is::Pausing);
+        events.extend(can_restart.then_some(On::Restart));
+        // It was tried often enough.
+        events.extend((self.state == State::Pausing).then_some(On::ServerEnded));
         events.extend(self.completions());
         events
+    }
+
+    /// Whether a server that is to be started again is told of now: not before it was ready, nor while the store is busy.
+    fn heeds_falls(&self) -> bool {
+        let busy = matches!(
+            self.state,
+            Is::Publishing(_) | Is::Republishing | Is::Reclaiming
+        );
+        self.announced && !busy
     }
 
     fn completions(&self) -> Vec<Event> {
@@ -129,7 +159,8 @@ impl World {
             None => vec![],
             Some(Do::Acquire | Do::Reclaim) => vec![On::Done, On::Failed, On::Busy],
             Some(Do::Inspect) => vec![On::Done, On::RecordLost, On::OwnershipLost],
-            Some(Do::Drain | Do::Abort) => vec![On::Done],
+            Some(Do::Retract) => vec![On::Done],
+            Some(Do::Drain | Do::Abort) if self.state.is_stopping() => vec![On::Done],
             Some(_) => vec![On::Done, On::Failed],
         }
     }
@@ -140,7 +171,7 @@ impl World {
         match event {
             On::DeadlinePassed => world.armed = false,
             On::RetryDue => world.retry = false,
-            On::ServerEnded => world.server = false,
+            On::ServerEnded | On::ServerFell => world.server = false,
             On::Done | On::Failed | On::Busy | On::RecordLost | On::OwnershipLost => {
                 world.complete(event);
             }
@@ -184,6 +215,7 @@ impl World {
             Some(Do::Launch) => self.server = done,
             // Failed or not, nobody believes the record any more: the proof goes first.
             Some(Do::Withdraw) => self.believed = false,
+            Some(Do::Retract) => self.believed = self.keeps_socket,
             Some(Do::Drain | Do::Abort) => self.server = false,
             Some(Do::Release) => self.lease = false,
             Some(_) => {}
@@ -201,6 +233,7 @@ impl World {
                         | Do::Recover
                         | Do::Publish
                         | Do::Reclaim
+                        | Do::Retract
                         | Do::Withdraw
                         | Do::Release
                 );
@@ -211,7 +244,7 @@ impl World {
                 assert!(!self.believed, "the proof ends before the listener closes");
                 self.listener = false;
             }
-            Do::RetryLater => self.retry = true,
+            Do::RetryLater | Do::RestartLater => self.retry = true,
             Do::Announce => self.announced = true,
             Do::Arm(_) => self.armed = true,
             Do::Disarm => self.armed = false,
@@ -229,8 +262,12 @@ impl World {
             Do::Acquire => assert!(!self.lease && !stopping),
             Do::Recover => assert!(self.lease && !self.listener),
             Do::Bind => assert!(self.lease && !self.listener),
-            Do::Launch => assert!(self.listener && !self.server),
-            Do::Probe => assert!(self.server && !self.believed),
+            Do::Launch => {
+                assert!(self.listener && !self.server, "one server at a time");
+                // The runner forgets what it waited for.
+                self.retry = false;
+            }
+            Do::Probe => assert!(self.server && (!self.believed || self.keeps_socket)),
             Do::Publish => {
                 assert!(
                     self.lease && self.listener && !stopping,
@@ -238,6 +275,10 @@ impl World {
                 );
                 // It may land at once, and even if it fails.
                 self.believed = true;
+            }
+            Do::Drain | Do::Abort if !stopping => {
+                assert!(self.listener, "a server is replaced behind its listener");
+                assert!(!self.believed || self.keeps_socket, "nobody would answer");
             }
             Do::Drain | Do::Abort => {
                 assert!(!self.believed, "nothing drains while it is discoverable");
@@ -268,7 +309,8 @@ impl World {
             }
         } else if !waits_for_people && self.announced && !self.state.is_stopping() {
             // A look or a repair may take as long as the disk does: it serves meanwhile, and a stop has a deadline.
-            assert!(self.call.is_some(), "{self:?} waits for nothing");
+            let waits = self.call.is_some() || self.retry;
+            assert!(waits, "{self:?} waits for nothing");
         } else if !waits_for_people {
             assert!(self.armed, "{self:?} could wait for ever");
         }
@@ -277,7 +319,7 @@ impl World {
 
 fn explore() -> HashMap<World, Vec<(Event, World)>> {
     let mut graph = HashMap::new();
-    let mut queue = VecDeque::from([World::START]);
+    let mut queue = VecDeque::from([World::start(false), World::start(true)]);
     while let Some(world) = queue.pop_front() {
         if graph.contains_key(&world) {
             continue;

@@ -26,6 +26,8 @@ pub struct ServerRecord {
     pub instance_id: Option<InstanceId>,
     /// Who holds the listening socket.
     pub held_by: HeldBy,
+    /// How often the server was replaced in this run; none unless its owner can replace it.
+    pub restarts: Option<u64>,
     /// Where the process lives.
     pub origin: Origin,
     /// The program.

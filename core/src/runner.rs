@@ -7,7 +7,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,12 +15,14 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock::{Clock, Moment};
 use crate::handle::{
-    Command, Handle, Leftover, LifecycleEvent, StartError, Status, StopCause, StopReport,
+    Command, Handle, Leftover, LifecycleEvent, RestartCause, SharedServer, StartError, Status,
+    StopCause, StopReport,
 };
-use crate::http_server::{DrainReport, HttpServer, RunningServer, ServeError};
-use crate::lifecycle::{Deadline, Effect, End, Event, Pace, State};
+use crate::http_server::{DrainReport, HttpServer, RunningServer, ServeError, ServerEnd};
+use crate::lifecycle::{Deadline, Effect, End, Event, Pace, State, Turn};
 use crate::port_picker::{Listener, PickError, Picked, PortPicker, PortPreference};
-use crate::record::{AppInfo, HeldBy, InstanceId, Name, Origin, ServerRecord, Token};
+use crate::record::{AppInfo, Endpoint, HeldBy, InstanceId, Name, Origin, ServerRecord, Token};
+use crate::restart::{ATTEMPTS, RestartPolicy, Restarts};
 use crate::state_store::{
     AcquireError, Custody, Lease, PublishError, Recovered, StateStore, WithdrawError,
 };
@@ -42,6 +44,8 @@ pub struct Plan {
     pub token: Option<Token>,
     /// Who holds the listening socket.
     pub held_by: HeldBy,
+    /// What to do when the server ends by itself; none if a server of this kind can't be replaced at all.
+    pub restarts: Option<RestartPolicy>,
     /// Which port is wanted.
     pub port: PortPreference,
     /// Whether the port of the last run is preferred, where [`port`](Self::port) is `Any`.
@@ -71,10 +75,11 @@ enum Outcome<L> {
     Recovered(Result<Recovered, AcquireError>),
     Bound(Result<Picked<L>, PickError>),
     Launched(Result<Arc<dyn RunningServer>, ServeError>),
-    Probed(Result<(), ServeError>),
+    Probed(Result<Endpoint, ServeError>),
     Published(Result<(), PublishError>),
     Inspected(Custody),
     Reclaimed(Result<(), AcquireError>),
+    Retracted,
     Withdrawn(Result<(), WithdrawError>),
     Ended(DrainReport),
     Released(Result<(), WithdrawError>),
@@ -95,13 +100,21 @@ pub struct ServerRunner<P: PortPicker, H, S, C> {
     deadline: Option<(Moment, Pending<()>)>,
     retry: Option<Pending<()>>,
     look: Option<Pending<()>>,
-    server_ended: Option<Pending<String>>,
+    server_ended: Option<Pending<ServerEnd>>,
     commands: Option<mpsc::UnboundedReceiver<Command>>,
 
     lease: Option<Arc<dyn Lease>>,
     listener: Option<Arc<P::Listener>>,
     server: Option<Arc<dyn RunningServer>>,
     record: Option<Arc<ServerRecord>>,
+
+    restarts: Restarts,
+    restart_asked: bool,
+    /// How often the server was replaced.
+    restarted: u64,
+    ready_since: Option<Moment>,
+    /// How the last server ended that is to be started again.
+    fall: Option<ServerEnd>,
 
     /// What the current stop was asked to leave requests.
     drain: Duration,
@@ -116,7 +129,7 @@ pub struct ServerRunner<P: PortPicker, H, S, C> {
 
     status: watch::Sender<Status>,
     events: broadcast::Sender<LifecycleEvent>,
-    shared_server: Arc<OnceLock<Weak<dyn RunningServer>>>,
+    shared_server: SharedServer,
 }
 
 impl<P, H, S, C> ServerRunner<P, H, S, C>
@@ -131,7 +144,7 @@ where
         let (command_sender, commands) = mpsc::unbounded_channel();
         let (status, status_receiver) = watch::channel(Status::Idle);
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let shared_server = Arc::new(OnceLock::new());
+        let shared_server = SharedServer::default();
         let handle = Handle {
             commands: command_sender,
             status: status_receiver,
@@ -144,6 +157,7 @@ where
             store: Arc::new(store),
             clock: Arc::new(clock),
             drain: plan.drain,
+            restarts: Restarts::new(plan.restarts.unwrap_or_default()),
             plan,
             state: State::Idle,
             call: None,
@@ -156,6 +170,10 @@ where
             listener: None,
             server: None,
             record: None,
+            restart_asked: false,
+            restarted: 0,
+            ready_since: None,
+            fall: None,
             stop_began: None,
             failure: None,
             failed_repairs: 0,
@@ -204,9 +222,16 @@ where
             Effect::Disown => self.lease.iter().for_each(|lease| lease.disown()),
             Effect::CloseListener => self.listener = None,
             Effect::RetryLater => self.retry = Some(self.sleep(RETRY_EVERY)),
+            Effect::RestartLater => self.restart_later(),
             Effect::Announce => self.announce(),
             Effect::Arm(Deadline::Start) => {
-                self.status.send_replace(Status::Starting);
+                self.status.send_if_modified(|status| {
+                    let begins = matches!(status, Status::Idle);
+                    if begins {
+                        *status = Status::Starting;
+                    }
+                    begins
+                });
                 self.arm(self.plan.start_timeout);
             }
             Effect::Arm(Deadline::Drain) => self.arm(self.drain),
@@ -230,18 +255,21 @@ where
                 Box::pin(async move { Outcome::Bound(ports.pick(preference).await) })
             }
             Effect::Launch => {
+                (self.retry, self.server_ended) = (None, None);
                 let (http, listener) = (self.http.clone(), self.listener.clone()?);
                 Box::pin(async move { Outcome::Launched(http.start(listener).await) })
             }
             Effect::Publish => {
-                let (lease, listener) = (lease?, self.listener.clone()?);
-                let record = self.record_for(&*listener);
+                let (lease, listener, record) =
+                    (lease?, self.listener.clone()?, self.record.clone()?);
                 let above = listener.highest_descriptor();
                 Box::pin(async move { Outcome::Published(lease.publish(&record, above).await) })
             }
             Effect::Drain => {
                 let server = server?;
-                self.tell(LifecycleEvent::Draining(server.stats()));
+                if self.state.is_stopping() {
+                    self.tell(LifecycleEvent::Draining(server.stats()));
+                }
                 Box::pin(async move { Outcome::Ended(server.drain().await) })
             }
             Effect::Abort => {
@@ -263,6 +291,19 @@ where
             Effect::Reclaim => {
                 let lease = lease?;
                 Box::pin(async move { Outcome::Reclaimed(lease.reclaim().await) })
+            }
+            Effect::Retract => {
+                self.status.send_replace(Status::Restarting);
+                let lease = lease?;
+                // Where the owner holds the socket, whoever connects meanwhile waits in its queue and is answered.
+                let stays = self.plan.held_by == HeldBy::Owner;
+                Box::pin(async move {
+                    if !stays {
+                        // Nobody believes it, and the next one takes its place.
+                        drop(lease.retract().await);
+                    }
+                    Outcome::Retracted
+                })
             }
             Effect::Withdraw => {
                 let lease = lease?;
@@ -310,8 +351,11 @@ where
                 Event::Done
             }
             Outcome::Launched(Ok(server)) => {
-                // The only one to set it.
-                let _ = self.shared_server.set(Arc::downgrade(&server));
+                let shared = Some(Arc::downgrade(&server));
+                *self
+                    .shared_server
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = shared;
                 let watched = server.clone();
                 self.server_ended = Some(Box::pin(async move { watched.ended().await }));
                 self.server = Some(server);
@@ -319,8 +363,7 @@ where
             }
             Outcome::Published(Ok(())) => {
                 self.failed_repairs = 0;
-                if self.state == State::Republishing {
-                    self.exposed = None;
+                if self.exposed.take().is_some() || self.state == State::Republishing {
                     self.tell(LifecycleEvent::Republished);
                 }
                 Event::Done
@@ -329,8 +372,21 @@ where
             Outcome::Recovered(Err(error)) => self.failed(error.into()),
             Outcome::Bound(Err(error)) => self.failed(error.into()),
             Outcome::Launched(Err(error)) | Outcome::Probed(Err(error)) => {
-                self.failed(error.into())
+                let end = match &error {
+                    ServeError::Ended(end) => end.clone(),
+                    other => ServerEnd::because(with_causes(other)),
+                };
+                self.fall = Some(end);
+                self.failed(match error {
+                    ServeError::Ended(end) => StartError::ServerEnded(end),
+                    error => error.into(),
+                })
             }
+            Outcome::Probed(Ok(endpoint)) => {
+                self.record = Some(self.record_at(endpoint));
+                Event::Done
+            }
+            Outcome::Retracted => Event::Done,
             Outcome::Reclaimed(Err(
                 error @ (AcquireError::Busy(_) | AcquireError::AlreadyRunning(_)),
             )) => {
@@ -338,7 +394,7 @@ where
                 Event::Busy
             }
             Outcome::Reclaimed(Err(error)) => self.failed(error.into()),
-            Outcome::Probed(Ok(())) | Outcome::Reclaimed(Ok(())) => Event::Done,
+            Outcome::Reclaimed(Ok(())) => Event::Done,
             Outcome::Inspected(Custody::Intact) => {
                 self.failed_repairs = 0;
                 Event::Done
@@ -354,16 +410,15 @@ where
                 self.report.left.push(Leftover::Ownership(error));
                 Event::Failed
             }
-            Outcome::Ended(report) => {
-                self.report.drained = report.drained;
-                self.report.aborted = report.aborted;
-                Event::Done
-            }
+            Outcome::Ended(report) => self.server_is_gone(report),
         }
     }
 
     fn failed(&mut self, error: StartError) -> Event {
-        if matches!(self.state, State::Republishing | State::Reclaiming) {
+        if matches!(
+            self.state,
+            State::Republishing | State::Reclaiming | State::Publishing(Turn::Again)
+        ) {
             self.failed_repairs = self.failed_repairs.saturating_add(1);
             let reason = with_causes(&error);
             if self.exposed.as_ref() != Some(&reason) {
@@ -377,29 +432,40 @@ where
 
     /// The next thing that happens. What people ask comes first, what is due last.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Some(commands) = &mut self.commands
+        while let Some(commands) = &mut self.commands
             && let Poll::Ready(command) = commands.poll_recv(cx)
         {
             return Poll::Ready(match command {
                 Some(Command::Start) => Event::Start,
                 Some(Command::Stop(drain)) => self.stop_asked(drain),
+                Some(Command::Restart) => {
+                    self.restart_asked = self.plan.restarts.is_some();
+                    continue;
+                }
                 None => {
                     self.commands = None;
                     self.stop_asked(None)
                 }
             });
         }
+        if self.restart_asked && self.can_restart() {
+            self.restart_asked = false;
+            self.tell(LifecycleEvent::Restarting(RestartCause::Asked));
+            return Poll::Ready(Event::Restart);
+        }
         if let Poll::Ready(outcome) = poll_slot(&mut self.call, cx) {
             return Poll::Ready(self.absorb(outcome));
         }
-        if let Poll::Ready(reason) = poll_slot(&mut self.server_ended, cx) {
-            self.failure = Some(StartError::ServerEnded(reason));
-            return Poll::Ready(Event::ServerEnded);
+        if !self.ends_can_wait()
+            && let Poll::Ready(end) = poll_slot(&mut self.server_ended, cx)
+        {
+            return Poll::Ready(self.server_has_ended(end));
         }
         if let Some((_, alarm)) = &mut self.deadline
             && alarm.as_mut().poll(cx).is_ready()
         {
             self.deadline = None;
+            self.fall = Some(ServerEnd::because(self.timed_out().to_string()));
             return Poll::Ready(Event::DeadlinePassed);
         }
         if poll_slot(&mut self.retry, cx).is_ready() {
@@ -435,26 +501,31 @@ where
     }
 
     fn explain_stop(&mut self, before: State, event: Event) {
-        let timed_out = StartError::TimedOut(self.plan.start_timeout);
         let failed = StopCause::StartFailed;
         self.report.cause = match (self.was_ready(), before, event, self.failure.take()) {
             (true, State::Reclaiming, Event::Busy, _) => StopCause::OwnershipLost,
-            (true, _, Event::ServerEnded, Some(StartError::ServerEnded(reason))) => {
-                StopCause::ServerEnded(reason)
-            }
-            (true, ..) => StopCause::Asked,
+            (true, _, Event::Stop(_), _) => StopCause::Asked,
+            (true, _, _, Some(StartError::ServerEnded(end))) => StopCause::ServerEnded(end),
+            (true, ..) => StopCause::ServerEnded(ServerEnd::because("it could not be replaced")),
             (false, _, Event::Stop(_), _) => failed(StartError::Stopped),
             (false, State::Waiting | State::Acquiring, Event::DeadlinePassed, Some(busy)) => {
                 failed(busy)
             }
-            (false, _, Event::DeadlinePassed, _) => failed(timed_out),
+            (false, _, Event::DeadlinePassed, _) => failed(self.timed_out()),
             (false, _, _, Some(error)) => failed(error),
             (false, _, _, None) => failed(StartError::Stopped),
         };
     }
 
+    fn timed_out(&self) -> StartError {
+        StartError::TimedOut {
+            after: self.plan.start_timeout,
+            trouble: self.server.as_ref().and_then(|server| server.trouble()),
+        }
+    }
+
     fn was_ready(&self) -> bool {
-        matches!(*self.status.borrow(), Status::Ready(_))
+        matches!(*self.status.borrow(), Status::Ready(_) | Status::Restarting)
     }
 
     fn announce(&mut self) {
@@ -462,8 +533,80 @@ where
             return;
         };
         self.failure = None;
-        self.tell(LifecycleEvent::Ready(record.clone()));
+        self.ready_since = Some(self.clock.monotonic());
+        self.tell(match self.was_ready() {
+            true => LifecycleEvent::Restarted(record.clone()),
+            false => LifecycleEvent::Ready(record.clone()),
+        });
         self.status.send_replace(Status::Ready(record));
+    }
+
+    const fn can_restart(&self) -> bool {
+        matches!(
+            self.state,
+            State::Ready | State::Inspecting | State::Pausing
+        )
+    }
+
+    /// Whether a server that is going to be replaced may stay dead until the store has answered.
+    fn ends_can_wait(&self) -> bool {
+        self.restarts.are_possible()
+            && matches!(
+                self.state,
+                State::Publishing(Turn::Again) | State::Republishing | State::Reclaiming
+            )
+    }
+
+    /// What it means that the server has ended by itself.
+    fn server_has_ended(&mut self, end: ServerEnd) -> Event {
+        let given_up = self.state == State::Pausing;
+        self.fall = Some(end.clone());
+        if self.was_ready() && self.restarts.are_possible() && !given_up {
+            return Event::ServerFell;
+        }
+        self.failure = Some(StartError::ServerEnded(end));
+        Event::ServerEnded
+    }
+
+    /// Waits before the server is started again, or gives it up.
+    fn restart_later(&mut self) {
+        let up = match self.ready_since.take() {
+            Some(since) => self.clock.monotonic().0.saturating_sub(since.0),
+            None => Duration::ZERO,
+        };
+        let mut end = self
+            .fall
+            .take()
+            .unwrap_or_else(|| ServerEnd::because("it ended"));
+        match self.restarts.after(&end, up) {
+            Some(pause) => {
+                self.tell(LifecycleEvent::Restarting(RestartCause::Ended(end, pause)));
+                self.retry = Some(self.sleep(pause));
+            }
+            None => {
+                if self.restarts.are_exhausted() {
+                    end.reason = format!("{}, after {ATTEMPTS} restarts in a row", end.reason);
+                }
+                self.server_ended = Some(Box::pin(std::future::ready(end)));
+            }
+        }
+    }
+
+    /// What is left of a server that was asked to end.
+    fn server_is_gone(&mut self, report: DrainReport) -> Event {
+        let left = Leftover::Processes(report.survivors);
+        if self.state.is_stopping() {
+            self.report.drained = report.drained;
+            self.report.aborted = report.aborted;
+            self.report
+                .left
+                .extend((report.survivors > 0).then_some(left));
+        } else if report.survivors > 0 {
+            let end = ServerEnd::because(left.to_string());
+            self.failure = Some(StartError::ServerEnded(end));
+            return Event::Failed;
+        }
+        Event::Done
     }
 
     fn finish(mut self, end: End) -> Arc<StopReport> {
@@ -482,24 +625,25 @@ where
         report
     }
 
-    fn record_for(&mut self, listener: &P::Listener) -> Arc<ServerRecord> {
+    /// The record of the server that answers at `endpoint`.
+    fn record_at(&mut self, endpoint: Endpoint) -> Arc<ServerRecord> {
+        self.restarted += u64::from(self.state == State::Probing(Turn::Again));
         let plan = &self.plan;
-        let started_at = self.clock.now();
-        self.record
-            .get_or_insert_with(|| {
-                Arc::new(ServerRecord {
-                    endpoint: listener.endpoint(),
-                    pid: plan.pid,
-                    started_at,
-                    name: Some(plan.name.clone()),
-                    instance_id: Some(plan.instance_id),
-                    held_by: plan.held_by,
-                    origin: plan.origin.clone(),
-                    app: Some(plan.app.clone()),
-                    token: plan.token.clone(),
-                })
-            })
-            .clone()
+        Arc::new(ServerRecord {
+            endpoint,
+            pid: plan.pid,
+            started_at: match &self.record {
+                Some(before) => before.started_at,
+                None => self.clock.now(),
+            },
+            name: Some(plan.name.clone()),
+            instance_id: Some(plan.instance_id),
+            held_by: plan.held_by,
+            restarts: plan.restarts.map(|_| self.restarted),
+            origin: plan.origin.clone(),
+            app: Some(plan.app.clone()),
+            token: plan.token.clone(),
+        })
     }
 
     fn next_look(&mut self) -> Option<Pending<()>> {

@@ -161,6 +161,11 @@ impl Lease for FakeLease {
             .map_err(|_| PublishError::Withdrawn)
     }
 
+    async fn retract(&self) -> Result<(), WithdrawError> {
+        self.world.note("retracted");
+        self.meet("retract").await.map_err(withdraw_error)
+    }
+
     async fn withdraw(&self) -> Result<(), WithdrawError> {
         self.world.note("unbelieved");
         self.meet("withdraw").await.map_err(withdraw_error)
@@ -205,8 +210,8 @@ struct FakeServer(Arc<World>, Behaviour);
 
 #[async_trait]
 impl RunningServer for FakeServer {
-    async fn ready(&self) -> Result<(), ServeError> {
-        Ok(())
+    async fn ready(&self) -> Result<Endpoint, ServeError> {
+        Ok(Endpoint::v4(PORT))
     }
 
     async fn drain(&self) -> DrainReport {
@@ -217,6 +222,7 @@ impl RunningServer for FakeServer {
         DrainReport {
             drained: 3,
             aborted: 0,
+            survivors: 0,
         }
     }
 
@@ -225,15 +231,16 @@ impl RunningServer for FakeServer {
         DrainReport {
             drained: 1,
             aborted: 2,
+            survivors: 0,
         }
     }
 
-    async fn ended(&self) -> String {
+    async fn ended(&self) -> ServerEnd {
         match self.1 {
             Behaviour::Dies => self.0.killed.notified().await,
             _ => std::future::pending().await,
         }
-        "it was shot".to_owned()
+        ServerEnd::because("it was shot")
     }
 
     fn stats(&self) -> ServerStats {
@@ -253,6 +260,7 @@ fn plan() -> Plan {
         },
         token: None,
         held_by: HeldBy::Owner,
+        restarts: None,
         port: PortPreference::Any,
         sticky: false,
         start_timeout: Duration::from_secs(10),
@@ -381,6 +389,7 @@ async fn a_live_owner_is_reported_at_once() {
             name: None,
             instance_id: None,
             held_by: HeldBy::Owner,
+            restarts: None,
             origin: Origin::default(),
             app: None,
             token: None,
@@ -516,7 +525,7 @@ async fn a_server_that_dies_is_withdrawn_and_says_why() {
     handle.start().await.unwrap();
     world.killed.notify_one();
     let report = handle.wait_stopped().await.unwrap();
-    assert!(matches!(&report.cause, StopCause::ServerEnded(reason) if reason == "it was shot"));
+    assert!(matches!(&report.cause, StopCause::ServerEnded(end) if end.reason == "it was shot"));
     assert!(world.log().contains(&"released"));
 }
 
@@ -589,7 +598,7 @@ async fn a_start_that_takes_too_long_says_so() {
         let (_, handle) = setup(Some((call, Fault::Hangs)), Behaviour::Drains).launch();
         let error = handle.start().await.unwrap_err();
         assert!(
-            matches!(error, StartError::TimedOut(_)),
+            matches!(error, StartError::TimedOut { .. }),
             "{call}: {error:?}"
         );
     }
@@ -618,4 +627,108 @@ async fn the_events_end_with_the_run() {
     handle.stop(STOP).await.unwrap();
     while events.next().await.is_some() {}
     assert!(handle.subscribe().next().await.is_none());
+}
+
+fn supervised(behaviour: Behaviour, held_by: HeldBy, policy: RestartPolicy) -> Setup {
+    let mut parts = setup(None, behaviour);
+    (parts.plan.held_by, parts.plan.restarts) = (held_by, Some(policy));
+    parts
+}
+
+async fn next_restart(events: &mut crate::Events) -> Arc<ServerRecord> {
+    loop {
+        match events.next().await {
+            Some(LifecycleEvent::Restarted(record)) => return record,
+            Some(_) => {}
+            None => panic!("the run is over"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_is_unpublished_until_the_next_one_answers() {
+    let parts = supervised(Behaviour::Dies, HeldBy::Child, RestartPolicy::Always);
+    let (world, handle) = parts.launch();
+    let mut events = handle.subscribe();
+    let before = handle.start().await.unwrap();
+    world.killed.notify_one();
+    let after = next_restart(&mut events).await;
+    assert_eq!(
+        world.log(),
+        ["published", "retracted", "aborted", "published"]
+    );
+    assert_eq!((before.restarts, after.restarts), (Some(0), Some(1)));
+    assert_eq!(before.started_at, after.started_at);
+    assert!(handle.is_running());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_socket_the_owner_holds_stays_while_the_server_is_replaced() {
+    let parts = supervised(Behaviour::Drains, HeldBy::Owner, RestartPolicy::Never);
+    let (world, handle) = parts.launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    handle.request_restart();
+    next_restart(&mut events).await;
+    assert_eq!(world.log(), ["published", "draining", "published"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_drain_is_cut_off_before_it_is_replaced() {
+    let parts = supervised(Behaviour::NeverDrains, HeldBy::Child, RestartPolicy::Never);
+    let (world, handle) = parts.launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    handle.request_restart();
+    next_restart(&mut events).await;
+    assert_eq!(
+        world.log(),
+        ["published", "retracted", "draining", "aborted", "published"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_keeps_falling_is_given_up() {
+    let parts = supervised(Behaviour::Dies, HeldBy::Child, RestartPolicy::OnFailure);
+    let (world, handle) = parts.launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    for _ in 0..ATTEMPTS {
+        world.killed.notify_one();
+        next_restart(&mut events).await;
+    }
+    world.killed.notify_one();
+    let report = handle.wait_stopped().await.unwrap();
+    let StopCause::ServerEnded(end) = &report.cause else {
+        panic!("{report:?}");
+    };
+    assert_eq!(end.reason, "it was shot, after 5 restarts in a row");
+    assert!(world.log().contains(&"released"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_heeded_while_a_restart_is_waited_for() {
+    let parts = supervised(Behaviour::Dies, HeldBy::Child, RestartPolicy::Always);
+    let (world, handle) = parts.launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    world.killed.notify_one();
+    while !matches!(events.next().await, Some(LifecycleEvent::Restarting(_))) {}
+    let report = handle.stop(None).await.unwrap();
+    assert!(matches!(report.cause, StopCause::Asked));
+    let published = world
+        .log()
+        .iter()
+        .filter(|&&what| what == "published")
+        .count();
+    assert_eq!(published, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_be_replaced_is_not() {
+    let (world, handle) = setup(None, Behaviour::Drains).launch();
+    handle.start().await.unwrap();
+    handle.request_restart();
+    handle.stop(None).await.unwrap();
+    assert_eq!(world.log()[..2], ["published", "unbelieved"]);
 }

@@ -61,7 +61,15 @@ pub trait Lease: Send + Sync + 'static {
     /// [`PublishError`]; see there.
     async fn publish(&self, record: &ServerRecord, above: Option<i32>) -> Result<(), PublishError>;
 
-    /// Ends the proof of life, then removes the record if it is this lease's.
+    /// Ends the proof of life and removes the record, like [`withdraw`](Lease::withdraw), for a while: the record may be
+    /// published again.
+    ///
+    /// # Errors
+    ///
+    /// [`WithdrawError`] when the record couldn't be removed. Nobody believes it all the same.
+    async fn retract(&self) -> Result<(), WithdrawError>;
+
+    /// Ends the proof of life for good, then removes the record if it is this lease's.
     ///
     /// # Errors
     ///

@@ -46,6 +46,7 @@ impl<'a> Arbitrary<'a> for AnyRecord {
                 false => None,
             },
             token: any_token(u)?,
+            restarts: u.arbitrary()?,
         }))
     }
 }

@@ -48,6 +48,7 @@ fn place(home: &Path, port: u16) -> (u16, File) {
         name: Name::made_from(&name),
         instance_id: Some(InstanceId::from_bits(port.into())),
         held_by: HeldBy::Owner,
+        restarts: None,
         origin: Origin::default(),
         app: None,
         token: None,

@@ -29,6 +29,7 @@ fn record(pid: u32) -> ServerRecord {
         name: None,
         instance_id: Some(InstanceId::from_bits(7)),
         held_by: HeldBy::Owner,
+        restarts: None,
         origin: identity::origin().clone(),
         app: None,
         token: None,

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use daymark_core::http_server::{DrainReport, HttpServer, RunningServer, ServeError, ServerStats};
+use daymark_core::http_server::{
+    DrainReport, HttpServer, RunningServer, ServeError, ServerEnd, ServerStats,
+};
 use daymark_core::port_picker::Listener as _;
 use daymark_core::record::Endpoint;
 use tokio::net::TcpSocket;
@@ -302,6 +304,7 @@ impl Running {
             DrainReport {
                 drained: now.total_requests - now.requests - before,
                 aborted: now.requests,
+                survivors: 0,
             }
         });
         let runtime = lock(&self.threads).0.take();
@@ -339,15 +342,18 @@ impl Drop for Running {
 
 #[async_trait]
 impl RunningServer for Running {
-    async fn ready(&self) -> Result<(), ServeError> {
+    async fn ready(&self) -> Result<Endpoint, ServeError> {
         let mut over = self.accept_over.clone();
         let answered = tokio::select! {
             answered = self.knock() => answered,
             _ = over.wait_for(Option::is_some) => Err(io::Error::other("it accepts no more")),
         };
-        answered.map_err(|error| ServeError::NotReady {
-            reason: format!("connecting to {}: {error}", self.endpoint.addr()),
-        })
+        match answered {
+            Ok(()) => Ok(self.endpoint),
+            Err(error) => Err(ServeError::NotReady {
+                reason: format!("connecting to {}: {error}", self.endpoint.addr()),
+            }),
+        }
     }
 
     async fn drain(&self) -> DrainReport {
@@ -367,7 +373,7 @@ impl RunningServer for Running {
         self.end().await
     }
 
-    async fn ended(&self) -> String {
+    async fn ended(&self) -> ServerEnd {
         let mut over = self.accept_over.clone();
         let failed = over
             .wait_for(|over| matches!(over, Some(Err(_))))
@@ -378,7 +384,7 @@ impl RunningServer for Running {
             Err(_) => Some("its accept loop panicked".to_owned()),
         };
         match reason {
-            Some(reason) if !self.is_draining() => reason,
+            Some(reason) if !self.is_draining() => ServerEnd::because(reason),
             // It was asked to.
             _ => std::future::pending().await,
         }

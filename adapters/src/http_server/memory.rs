@@ -3,7 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use daymark_core::http_server::{DrainReport, HttpServer, RunningServer, ServeError, ServerStats};
+use daymark_core::http_server::{
+    DrainReport, HttpServer, RunningServer, ServeError, ServerEnd, ServerStats,
+};
+use daymark_core::port_picker::Listener as _;
+use daymark_core::record::Endpoint;
 use tokio::sync::watch;
 
 use crate::port_picker::MemoryListener;
@@ -97,6 +101,7 @@ impl MemoryServer {
         DrainReport {
             drained: inside.drained,
             aborted: inside.aborted.unwrap_or_default(),
+            survivors: 0,
         }
     }
 
@@ -113,10 +118,10 @@ struct Running(MemoryServer);
 
 #[async_trait]
 impl RunningServer for Running {
-    async fn ready(&self) -> Result<(), ServeError> {
+    async fn ready(&self) -> Result<Endpoint, ServeError> {
         let inside = self.0.0.borrow();
         match &inside.listener {
-            Some(_) => Ok(()),
+            Some(listener) => Ok(listener.endpoint()),
             None => Err(ServeError::NotReady {
                 reason: inside.died.clone().unwrap_or_else(|| "it ended".to_owned()),
             }),
@@ -137,12 +142,12 @@ impl RunningServer for Running {
         self.0.report()
     }
 
-    async fn ended(&self) -> String {
+    async fn ended(&self) -> ServerEnd {
         let mut inside = self.0.0.subscribe();
         let died = inside.wait_for(|s| s.died.is_some()).await;
         let reason = died.ok().and_then(|inside| inside.died.clone());
         match reason {
-            Some(reason) => reason,
+            Some(reason) => ServerEnd::because(reason),
             None => std::future::pending().await,
         }
     }

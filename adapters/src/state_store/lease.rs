@@ -85,6 +85,10 @@ impl Lease for FileLease {
             .await
     }
 
+    async fn retract(&self) -> Result<(), WithdrawError> {
+        self.with(Shared::retract).await
+    }
+
     async fn withdraw(&self) -> Result<(), WithdrawError> {
         self.with(Shared::withdraw).await
     }
@@ -221,14 +225,27 @@ impl Shared {
         }
     }
 
+    fn retract(&self) -> Result<(), WithdrawError> {
+        let was_published = self.proof.published().is_some();
+        self.proof.pause();
+        let removed = self.take_down(was_published, Phase::Starting);
+        self.proof.keep_only(Vec::new());
+        removed
+    }
+
     fn withdraw(&self) -> Result<(), WithdrawError> {
         self.disown();
+        self.take_down(self.proof.published().is_some(), Phase::Stopping)
+    }
+
+    /// Removes a record that nothing vouches for any more, and leaves word of what follows.
+    fn take_down(&self, was_published: bool, phase: Phase) -> Result<(), WithdrawError> {
         let guard = self.ownership();
         let Some(ownership) = &*guard else {
             return Ok(());
         };
-        if self.proof.published().is_some() && ownership.is_current() {
-            self.leave_word(ownership, Phase::Stopping, None);
+        if was_published && ownership.is_current() {
+            self.leave_word(ownership, phase, None);
         }
         self.remove_own_record(&ownership.dir)
             .map_err(|source| WithdrawError {

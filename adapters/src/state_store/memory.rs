@@ -130,6 +130,26 @@ impl MemoryLease {
     fn has_crashed(&self) -> bool {
         self.store.inside().crashed.contains(&self.term)
     }
+
+    fn take_down(&self, phase: Phase) {
+        if self.has_crashed() {
+            return;
+        }
+        let mut inside = self.store.inside();
+        if inside.proof == Some(self.term) {
+            inside.proof = None;
+        }
+        if inside
+            .record
+            .as_ref()
+            .is_some_and(|(_, term)| *term == self.term)
+        {
+            inside.record = None;
+        }
+        if inside.owner == Some(self.term) {
+            inside.phase = Some(phase);
+        }
+    }
 }
 
 #[async_trait]
@@ -163,22 +183,14 @@ impl Lease for MemoryLease {
         Ok(())
     }
 
+    async fn retract(&self) -> Result<(), WithdrawError> {
+        self.take_down(Phase::Starting);
+        Ok(())
+    }
+
     async fn withdraw(&self) -> Result<(), WithdrawError> {
         self.disown();
-        if self.has_crashed() {
-            return Ok(());
-        }
-        let mut inside = self.store.inside();
-        if inside
-            .record
-            .as_ref()
-            .is_some_and(|(_, term)| *term == self.term)
-        {
-            inside.record = None;
-        }
-        if inside.owner == Some(self.term) {
-            inside.phase = Some(Phase::Stopping);
-        }
+        self.take_down(Phase::Stopping);
         Ok(())
     }
 

@@ -75,21 +75,28 @@ impl Proof {
         inside.held = kept;
     }
 
+    /// Vouches for nothing any more, until something new is held. What was held is still known.
+    pub(super) fn pause(&self) {
+        let mut inside = self.inside();
+        inside.published = None;
+        inside.unlock();
+    }
+
     /// Ends it, for good.
     pub(super) fn end(&self) {
         let mut inside = self.inside();
         inside.ended = true;
-        inside
-            .held
-            .iter()
-            .for_each(|file| StateDir::drop_proof(file));
+        inside.unlock();
     }
 }
 
 impl Inside {
+    fn unlock(&self) {
+        self.held.iter().for_each(|file| StateDir::drop_proof(file));
+    }
+
     fn let_go(&mut self) {
-        self.held
-            .drain(..)
-            .for_each(|file| StateDir::drop_proof(&file));
+        self.unlock();
+        self.held.clear();
     }
 }

@@ -85,6 +85,7 @@ async fn record(lease: &Arc<dyn Lease>, probe: &Path, instance: InstanceId) -> C
         name: None,
         instance_id: Some(instance),
         held_by: HeldBy::Owner,
+        restarts: None,
         origin: identity::origin().clone(),
         app: None,
         token: None,
