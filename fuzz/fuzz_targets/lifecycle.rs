@@ -4,7 +4,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use daymark_core::lifecycle::{Effect, Event, Pace, Rejection, State};
+use daymark_core::lifecycle::{Effect, Event, Pace, Rejection, State, Turn};
 use libfuzzer_sys::fuzz_target;
 
 /// No way from a stop to its end is longer than this.
@@ -38,6 +38,8 @@ enum AnyEvent {
     RetryDue,
     LookDue,
     DeadlinePassed,
+    ServerFell,
+    Restart,
 }
 
 impl AnyEvent {
@@ -55,6 +57,8 @@ impl AnyEvent {
             Self::RetryDue => Event::RetryDue,
             Self::LookDue => Event::LookDue,
             Self::DeadlinePassed => Event::DeadlinePassed,
+            Self::ServerFell => Event::ServerFell,
+            Self::Restart => Event::Restart,
         }
     }
 }
@@ -81,11 +85,30 @@ impl Run {
                 .is_some_and(|call| !matches!(call, Effect::Drain | Effect::Abort)),
             Event::Busy => matches!(self.call, Some(Effect::Acquire | Effect::Reclaim)),
             Event::RecordLost | Event::OwnershipLost => self.call == Some(Effect::Inspect),
-            Event::ServerEnded => self.serves,
-            Event::RetryDue => self.retry && self.state == State::Waiting,
+            Event::ServerEnded => self.serves || self.state == State::Pausing,
+            Event::ServerFell => self.serves && self.heeds_falls(),
+            Event::Restart => {
+                matches!(
+                    self.state,
+                    State::Ready | State::Inspecting | State::Pausing
+                )
+            }
+            Event::RetryDue => self.retry,
             Event::LookDue => self.state == State::Ready,
             Event::DeadlinePassed => self.deadline,
         }
+    }
+
+    /// Whether a server that is to be started again is told of now: not before it was ready, nor while the store is busy.
+    const fn heeds_falls(&self) -> bool {
+        !matches!(
+            self.state,
+            State::Launching(_)
+                | State::Probing(Turn::First)
+                | State::Publishing(_)
+                | State::Republishing
+                | State::Reclaiming
+        )
     }
 
     fn take(&mut self, event: Event) -> Result<(), Rejection> {
@@ -100,13 +123,14 @@ impl Run {
         self.deadline &= event != Event::DeadlinePassed;
         self.retry &= event != Event::RetryDue;
         self.serves |= completed == Some(Effect::Launch) && event == Event::Done;
-        self.serves &= event != Event::ServerEnded;
+        self.serves &= !matches!(event, Event::ServerEnded | Event::ServerFell)
+            && !matches!(completed, Some(Effect::Drain | Effect::Abort));
         self.state = step.next;
         self.serves &= !self.is_over();
         for (i, &effect) in step.effects.iter().enumerate() {
             match effect {
                 Effect::Cancel => self.call = None,
-                Effect::RetryLater => self.retry = true,
+                Effect::RetryLater | Effect::RestartLater => self.retry = true,
                 Effect::Arm(_) => self.deadline = true,
                 Effect::Disarm => self.deadline = false,
                 call if call.is_call() => {
@@ -156,6 +180,7 @@ fuzz_target!(|input: Input| {
             run.state,
             State::Inspecting | State::Republishing | State::Reclaiming
         );
+        let serving = serving || run.state == State::Pausing && run.retry;
         assert!(!waits || serving || run.deadline, "{:?}", run.state);
     }
 

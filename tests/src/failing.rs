@@ -212,6 +212,10 @@ impl Lease for FailingLease {
         with_fault(wrong, error, self.lease.publish(record, above)).await
     }
 
+    async fn retract(&self) -> Result<(), WithdrawError> {
+        self.lease.retract().await
+    }
+
     async fn withdraw(&self) -> Result<(), WithdrawError> {
         let wrong = self.fuse.burns(Call::Withdraw);
         let error = || {

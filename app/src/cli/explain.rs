@@ -155,9 +155,16 @@ pub(super) fn start(error: &StartError, name: &str, selector: &str) -> Failure {
             no_directories(source)
         }
         StartError::InvalidName(error) => invalid_name(error),
-        StartError::TimedOut(after) => Failure::new(
+        StartError::TimedOut { after, trouble } => Failure::new(
             Exit::TimedOut,
-            format!("{name} was not ready within {}", words(*after)),
+            format!(
+                "{name} was not ready within {}{}",
+                words(*after),
+                trouble
+                    .as_ref()
+                    .map(|t| format!(": {t}"))
+                    .unwrap_or_default()
+            ),
             format!("daymark doctor {selector} looks for what is slow or in the way"),
         ),
         StartError::Serve(ServeError::NotReady { .. }) => failed(
@@ -339,7 +346,10 @@ mod tests {
 
     #[test]
     fn a_start_that_takes_too_long_has_timed_out() {
-        let failure = started(StartError::TimedOut(Duration::from_secs(10)));
+        let failure = started(StartError::TimedOut {
+            after: Duration::from_secs(10),
+            trouble: None,
+        });
         assert_eq!(failure.exit, Exit::TimedOut);
         assert_eq!(failure.sentence, "api was not ready within 10 s");
     }

@@ -213,7 +213,11 @@ async fn begin_requests(bench: &impl HttpBench, count: usize) {
 }
 
 const fn report(drained: u64, aborted: u64) -> DrainReport {
-    DrainReport { drained, aborted }
+    DrainReport {
+        drained,
+        aborted,
+        survivors: 0,
+    }
 }
 
 /// [`RunningServer::ready`] succeeds where the server answers.

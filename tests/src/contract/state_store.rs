@@ -337,6 +337,27 @@ pub async fn a_lost_ownership_is_taken_again(bench: &impl StoreBench) {
     assert!(matches!(refusal, AcquireError::AlreadyRunning(_)));
 }
 
+/// [`Lease::retract`] ends the proof and removes the record, which may be published again.
+pub async fn a_retracted_record_is_gone_until_it_is_published_again(bench: &impl StoreBench) {
+    let lease = acquire(bench).await;
+    recover(&lease).await;
+    for _ in 0..2 {
+        publish(&lease, &record(1, 8001)).await;
+        let held = seen(&record(1, 8001), LockSeen::Held);
+        assert_eq!(bench.store().observe().await, held);
+        for _ in 0..2 {
+            let retracted = lease.retract().await;
+            retracted.unwrap_or_else(|error| panic!("{error}"));
+            let starting = Observation::NoRecord(Some(Phase::Starting));
+            assert_eq!(bench.store().observe().await, starting);
+        }
+        assert_eq!(lease.inspect().await, Custody::RecordLost);
+        assert!(matches!(refused(bench).await, AcquireError::Busy(_)));
+    }
+    withdraw(&lease).await;
+    assert!(lease.publish(&record(1, 8001), None).await.is_err());
+}
+
 /// [`Lease::reclaim`] leaves a successor alone.
 pub async fn an_ownership_that_a_successor_has_is_not_taken_again(bench: &impl StoreBench) {
     let old = acquire(bench).await;
@@ -393,6 +414,7 @@ macro_rules! state_store_laws {
                 what_is_published_is_seen,
                 a_record_is_replaced_in_one_step,
                 a_withdrawal_is_final,
+                a_retracted_record_is_gone_until_it_is_published_again,
                 a_disowned_record_is_not_believed,
                 a_lease_that_is_dropped_leaves_nothing,
                 a_successor_s_record_is_left_alone,
