@@ -11,7 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::http_server::{RunningServer, ServeError, ServerEnd, ServerStats};
+use crate::http_server::{RunningServer, ServeError, ServerEnd, ServerStats, Trouble};
 use crate::port_picker::PickError;
 use crate::record::{InvalidName, ServerRecord};
 use crate::state_store::{AcquireError, PublishError, Recovered, WithdrawError};
@@ -167,7 +167,7 @@ pub enum StartError {
         /// The timeout.
         after: Duration,
         /// What the server says of it.
-        trouble: Option<String>,
+        trouble: Option<Trouble>,
     },
     /// A stop came first.
     #[error("stopped before it was ready")]

@@ -53,8 +53,8 @@ pub trait RunningServer: Send + Sync + 'static {
     /// [`ServeError::NotReady`] and [`ServeError::Ended`] when it is plain that it never will.
     async fn ready(&self) -> Result<Endpoint, ServeError>;
 
-    /// What has kept it from being ready so far, in words, for whoever gives up waiting.
-    fn trouble(&self) -> Option<String> {
+    /// What has kept it from being ready so far, for whoever gives up waiting.
+    fn trouble(&self) -> Option<Trouble> {
         None
     }
 
@@ -123,6 +123,31 @@ pub struct ServerStats {
     pub total_requests: u64,
 }
 
+/// What keeps a server from being ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong, in words.
+    pub problem: String,
+    /// What to do about it, where that is known.
+    pub remedy: Option<String>,
+}
+
+impl Trouble {
+    /// One that has no remedy.
+    pub fn with(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            remedy: None,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
 /// Why a server doesn't serve.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -140,9 +165,6 @@ pub enum ServeError {
     #[error("the server ended before it was ready: {0}")]
     Ended(ServerEnd),
     /// It began, and doesn't answer.
-    #[error("the server does not answer: {reason}")]
-    NotReady {
-        /// What the last attempt met.
-        reason: String,
-    },
+    #[error("the server does not answer: {0}")]
+    NotReady(Trouble),
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use daymark_core::http_server::{
-    DrainReport, HttpServer, RunningServer, ServeError, ServerEnd, ServerStats,
+    DrainReport, HttpServer, RunningServer, ServeError, ServerEnd, ServerStats, Trouble,
 };
 use daymark_core::port_picker::Listener as _;
 use daymark_core::record::Endpoint;
@@ -350,9 +350,10 @@ impl RunningServer for Running {
         };
         match answered {
             Ok(()) => Ok(self.endpoint),
-            Err(error) => Err(ServeError::NotReady {
-                reason: format!("connecting to {}: {error}", self.endpoint.addr()),
-            }),
+            Err(error) => Err(ServeError::NotReady(Trouble::with(format!(
+                "connecting to {}: {error}",
+                self.endpoint.addr()
+            )))),
         }
     }
 

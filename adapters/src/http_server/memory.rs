@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use daymark_core::http_server::{
-    DrainReport, HttpServer, RunningServer, ServeError, ServerEnd, ServerStats,
+    DrainReport, HttpServer, RunningServer, ServeError, ServerEnd, ServerStats, Trouble,
 };
 use daymark_core::port_picker::Listener as _;
 use daymark_core::record::Endpoint;
@@ -122,9 +122,10 @@ impl RunningServer for Running {
         let inside = self.0.0.borrow();
         match &inside.listener {
             Some(listener) => Ok(listener.endpoint()),
-            None => Err(ServeError::NotReady {
-                reason: inside.died.clone().unwrap_or_else(|| "it ended".to_owned()),
-            }),
+            None => {
+                let reason = inside.died.as_deref().unwrap_or("it ended");
+                Err(ServeError::NotReady(Trouble::with(reason)))
+            }
         }
     }
 

@@ -167,9 +167,12 @@ pub(super) fn start(error: &StartError, name: &str, selector: &str) -> Failure {
             ),
             format!("daymark doctor {selector} looks for what is slow or in the way"),
         ),
-        StartError::Serve(ServeError::NotReady { .. }) => failed(
+        StartError::Serve(ServeError::NotReady(trouble)) => failed(
             error,
-            "something on this machine may be in the way of connections to 127.0.0.1",
+            match &trouble.remedy {
+                Some(remedy) => remedy,
+                None => "something on this machine may be in the way of connections to 127.0.0.1",
+            },
         ),
         _ => failed(error, "daymark doctor looks for what is wrong"),
     }

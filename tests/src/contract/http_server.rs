@@ -234,7 +234,7 @@ pub async fn a_server_that_has_ended_is_not_ready(bench: &impl HttpBench) {
     let server = start(bench).await;
     server.abort().await;
     let ready = in_time("an answer", server.ready()).await;
-    assert!(matches!(ready, Err(ServeError::NotReady { .. })));
+    assert!(matches!(ready, Err(ServeError::NotReady(_))));
 }
 
 /// A server that ended leaves the listener open for the next one.
