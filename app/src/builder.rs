@@ -4,16 +4,17 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daymark_adapters::http_server::{App, AppContext, HostPolicy, HttpConfig};
+use daymark_adapters::http_server::{App, AppContext, HostPolicy, HttpConfig, InProcess};
 use daymark_adapters::identity;
 use daymark_adapters::port_picker::{Inherited, Loopback};
 use daymark_core::port_picker::PortPreference;
 use daymark_core::record::{AppInfo, HeldBy, Name, Token};
 use daymark_core::{Plan, StartError};
 
-use crate::compose::{self, Parts, Sockets, setup};
+use crate::compose::{self, Parts, setup};
 use crate::directories;
 use crate::server::{Prepared, Server};
+use crate::signals::FirstSignal;
 
 /// Which port a server takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,11 +172,6 @@ impl Settings {
             TokenWish::This(token) => Some(token),
         };
         let inherited = self.inherit.then(Inherited::from_env).flatten();
-        let sockets = match inherited {
-            Some(inherited) => Sockets::Inherited(inherited),
-            None if self.ipv6 => Sockets::Loopback(Loopback::V6),
-            None => Sockets::Loopback(Loopback::V4),
-        };
         let mut http = self.http;
         http.access.token.clone_from(&token);
         let plan = Plan {
@@ -201,10 +197,15 @@ impl Settings {
         let parts = Parts {
             plan,
             state_dir,
-            http,
-            handle_signals: self.handle_signals,
+            signals: self.handle_signals.then(FirstSignal::default),
         };
-        compose::launch(sockets, parts, make).map(Prepared::new)
+        let http = InProcess::new(make, http);
+        let launched = match inherited {
+            Some(inherited) => compose::launch(inherited, http, parts),
+            None if self.ipv6 => compose::launch(Loopback::V6, http, parts),
+            None => compose::launch(Loopback::V4, http, parts),
+        };
+        launched.map(Prepared::new)
     }
 }
 

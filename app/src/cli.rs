@@ -21,6 +21,7 @@ mod seen;
 mod serve;
 mod status;
 mod stop;
+mod telling;
 mod url;
 mod wait;
 mod watch;

@@ -6,28 +6,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use daymark_adapters::clock::SystemClock;
-use daymark_adapters::http_server::{App, AppContext, HttpConfig, InProcess};
-use daymark_adapters::port_picker::{BoundListener, Inherited, Loopback};
 use daymark_adapters::state_store::FileStore;
+use daymark_core::http_server::HttpServer;
 use daymark_core::port_picker::PortPicker;
 use daymark_core::{Handle, Plan, ServerRunner, StartError};
 
 use crate::signals::{self, FirstSignal};
 
-/// Where the listening socket comes from.
-#[derive(Debug)]
-pub(crate) enum Sockets {
-    Loopback(Loopback),
-    Inherited(Inherited),
-}
-
-/// Everything that a run is made of, but the app.
+/// What a run is made of, next to its ports and its server.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) plan: Plan,
     pub(crate) state_dir: PathBuf,
-    pub(crate) http: HttpConfig,
-    pub(crate) handle_signals: bool,
+    /// Where to note the signal that stops the run; none if signals are left alone.
+    pub(crate) signals: Option<FirstSignal>,
 }
 
 /// A run on a thread of its own, waiting to be started.
@@ -39,26 +31,14 @@ pub(crate) struct Launched {
 }
 
 /// Puts a run together, on a `daymark-control` thread.
-pub(crate) fn launch<F, S>(sockets: Sockets, parts: Parts, make: F) -> Result<Launched, StartError>
+pub(crate) fn launch<P, H>(ports: P, http: H, parts: Parts) -> Result<Launched, StartError>
 where
-    F: FnOnce(AppContext) -> S + Send + 'static,
-    S: App,
-{
-    match sockets {
-        Sockets::Loopback(ports) => launch_on(ports, parts, make),
-        Sockets::Inherited(ports) => launch_on(ports, parts, make),
-    }
-}
-
-fn launch_on<P, F, S>(ports: P, parts: Parts, make: F) -> Result<Launched, StartError>
-where
-    P: PortPicker<Listener = BoundListener>,
-    F: FnOnce(AppContext) -> S + Send + 'static,
-    S: App,
+    P: PortPicker,
+    H: HttpServer<Listener = P::Listener>,
 {
     let store = FileStore::new(&parts.state_dir).map_err(setup("find the working directory"))?;
     let record_path = store.record_path();
-    let http = InProcess::new(make, parts.http);
+    let can_restart = parts.plan.restarts.is_some();
     let (runner, handle) = ServerRunner::new(ports, http, store, SystemClock, parts.plan);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,15 +46,15 @@ where
         .enable_all()
         .build()
         .map_err(setup("start a runtime"))?;
-    let first_signal = FirstSignal::default();
-    let signalled = parts
-        .handle_signals
-        .then(|| (handle.clone(), first_signal.clone()));
+    let signalled = parts.signals.clone().map(|first| (handle.clone(), first));
     let control = std::thread::Builder::new()
         .name("daymark-control".to_owned())
         .spawn(move || {
             runtime.block_on(async move {
                 if let Some((handle, first)) = signalled {
+                    if can_restart {
+                        signals::restart_on_signal(handle.clone());
+                    }
                     signals::stop_on_signals(handle, first);
                 }
                 runner.run().await;
@@ -86,7 +66,7 @@ where
     Ok(Launched {
         handle,
         record_path,
-        first_signal,
+        first_signal: parts.signals.unwrap_or_default(),
         control,
     })
 }

@@ -47,6 +47,24 @@ pub(crate) fn stop_on_signals(handle: Handle, first: FirstSignal) {
     });
 }
 
+/// Makes SIGUSR2 replace the server of the run, from now on. Whoever finds `restarts` in a record may send it.
+#[cfg(unix)]
+pub(crate) fn restart_on_signal(handle: Handle) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut asked) = signal(SignalKind::user_defined2()) else {
+        return;
+    };
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            handle.request_restart();
+        }
+    });
+}
+
+/// Windows has no signal for it.
+#[cfg(not(unix))]
+pub(crate) fn restart_on_signal(_handle: Handle) {}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

@@ -5,18 +5,42 @@ use std::process::ExitCode;
 /// The exit codes. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    Done = 0,
-    Failed = 1,
-    Usage = 2,
-    NotRunning = 3,
-    AlreadyRunning = 4,
-    TimedOut = 124,
-    Interrupted = 130,
+    Done,
+    Failed,
+    Usage,
+    NotRunning,
+    AlreadyRunning,
+    TimedOut,
+    /// `run` itself failed, and not the command.
+    RunnerFailed,
+    NotExecutable,
+    NotFound,
+    Interrupted,
+    /// That of a command that was run.
+    Of(u8),
+}
+
+impl Exit {
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotRunning => 3,
+            Self::AlreadyRunning => 4,
+            Self::TimedOut => 124,
+            Self::RunnerFailed => 125,
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
+            Self::Interrupted => 130,
+            Self::Of(code) => code,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 
@@ -25,6 +49,8 @@ impl From<Exit> for ExitCode {
 pub(super) struct Failure {
     pub(super) exit: Exit,
     pub(super) sentence: String,
+    /// What was said last by what failed.
+    pub(super) lines: Vec<String>,
     pub(super) hint: String,
 }
 
@@ -33,6 +59,7 @@ impl Failure {
         Self {
             exit,
             sentence: sentence.into(),
+            lines: Vec::new(),
             hint: hint.into(),
         }
     }

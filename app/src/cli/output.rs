@@ -132,13 +132,11 @@ impl Output {
 
     /// Says what failed, and what to do.
     pub(super) fn failure(&self, failure: &Failure) {
-        let text = format!(
-            "{} {}\n{} {}\n",
-            paint(ERROR, "error:"),
-            shown(&failure.sentence),
-            paint(HINT, "hint:"),
-            shown(&failure.hint),
-        );
+        let mut text = format!("{} {}\n", paint(ERROR, "error:"), shown(&failure.sentence));
+        for line in &failure.lines {
+            text += &format!("{} {}\n", paint(FAINT, "  |"), shown(line));
+        }
+        text += &format!("{} {}\n", paint(HINT, "hint:"), shown(&failure.hint));
         self.write(Stream::Message, text);
     }
 
