@@ -32,9 +32,18 @@ pub mod http_server {
     mod memory;
 
     pub use app::{App, AppContext, StopSignal};
+    #[cfg(unix)]
+    pub use child_process::{clear_orphans, run_hidden_verb};
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};
     pub use memory::{MemoryHttp, MemoryServer};
+
+    /// A child process' tree by itself, for the tests.
+    #[cfg(unix)]
+    #[doc(hidden)]
+    pub mod process_tree {
+        pub use super::child_process::{Ask, Exit, Spawn, Tree};
+    }
 }
 
 /// Ownership and records.

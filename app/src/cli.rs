@@ -47,6 +47,13 @@ struct Context {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before the command line is read: they have no flags, nothing in the environment is meant for them, and each start of a
+    // child process waits for both.
+    #[cfg(unix)]
+    if let Some(code) = daymark_adapters::http_server::run_hidden_verb(std::env::args_os().skip(1))
+    {
+        return code;
+    }
     let begun = Instant::now();
     let parsed = args::command().try_get_matches().and_then(|matches| {
         let name_wins = args::name_outranks_state_dir(&matches);

@@ -1,1 +1,320 @@
-//! The supervisor's end of a process tree.
+//! A command's whole tree of processes, held by its guard.
+//!
+//! One guard, one tree, one socket between it and this process. When the socket ends, however this process does, the tree
+//! is killed. If instead the guard is killed, the kernel kills the main process, and what else was below the guard comes
+//! here: so this process is a subreaper too.
+//!
+//! Of the children of this process only those are touched which the guard left: whose session is the guard's, or whose
+//! environment has the instance of this tree. What else it starts must not have that `DAYMARK_INSTANCE_ID`.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IoSlice, Write as _};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use super::{adopted, exec, guard, processes};
+
+/// What to start, and with what.
+#[derive(Debug)]
+pub struct Spawn {
+    /// The command and its arguments.
+    pub argv: Vec<OsString>,
+    /// What to set in its environment, or with none to remove from it.
+    pub env: Vec<(OsString, Option<OsString>)>,
+    /// Its standard input.
+    pub stdin: OwnedFd,
+    /// Its standard output.
+    pub stdout: OwnedFd,
+    /// Its standard error, also the guard's.
+    pub stderr: OwnedFd,
+    /// What it finds at descriptor 3.
+    pub listener: Option<OwnedFd>,
+    /// Whether stdin is a terminal that becomes its own.
+    pub terminal: bool,
+}
+
+/// What a tree is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// To end by SIGTERM, without a deadline.
+    Terminate,
+    /// To end by SIGINT, without a deadline.
+    Interrupt,
+    /// To be killed.
+    Kill,
+}
+
+/// How a main process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(u8),
+    /// This signal ended it.
+    Signal(u8),
+    /// Its guard was killed, and it with that.
+    Lost,
+}
+
+/// What is known of a tree.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    main: Option<u32>,
+    /// The error that kept the main process from being started.
+    failed: Option<i32>,
+    exit: Option<Exit>,
+    /// When the tree is gone, how much of it couldn't be ended.
+    left: Option<u64>,
+}
+
+/// A tree of processes. Dropping it kills it.
+#[derive(Debug)]
+pub struct Tree {
+    socket: StdStream,
+    guard: u32,
+    main: u32,
+    news: watch::Receiver<News>,
+}
+
+impl Tree {
+    /// Starts a command below a guard of its own. Needs a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the guard or the main process couldn't be started. That a command can't be executed isn't one: then
+    /// it ends with 126 or 127.
+    pub async fn spawn(spawn: Spawn) -> io::Result<Self> {
+        if spawn.argv.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        guard::become_subreaper()?;
+        let (socket, other) = StdStream::pair()?;
+        socket.set_nonblocking(true)?;
+        let mut tree = Self {
+            news: watch::channel(News::default()).1,
+            guard: 0,
+            main: 0,
+            socket,
+        };
+        let listen = UnixStream::from_std(tree.socket.try_clone()?)?;
+        let child = start_guard(&spawn, other)?;
+        tree.guard = child.id();
+        let (sender, news) = watch::channel(News::default());
+        tree.news = news;
+        let instance = instance_of(&spawn);
+        tokio::spawn(keep(child, listen, sender, instance));
+        hand_over(&tree.socket, &spawn)?;
+        drop(spawn);
+        let first = tree.wait_for(|news| news.main.is_some() || news.left.is_some());
+        let first = first.await;
+        match (first.main, first.failed) {
+            (Some(main), _) => tree.main = main,
+            (None, Some(error)) => return Err(io::Error::from_raw_os_error(error)),
+            (None, None) => return Err(io::Error::other("the guard process ended")),
+        }
+        Ok(tree)
+    }
+
+    /// The main process' pid, which may have ended.
+    #[must_use]
+    pub fn main(&self) -> u32 {
+        self.main
+    }
+
+    /// The guard's pid: the root of the whole tree, for as long as that isn't gone.
+    #[must_use]
+    pub fn guard(&self) -> u32 {
+        self.guard
+    }
+
+    /// Asks for the tree's end, in a way. Only the first gentle one counts; to be killed can be asked for at any time.
+    pub fn ask(&self, how: Ask) {
+        // It can't be full, and a guard that is gone has nothing left to do.
+        let _ = (&self.socket).write(&[how.byte()]);
+    }
+
+    /// Waits until the main process has ended.
+    pub async fn ended(&self) -> Exit {
+        let news = self.wait_for(|news| news.exit.is_some()).await;
+        news.exit.unwrap_or(Exit::Lost)
+    }
+
+    /// Waits until the whole tree is gone, and says how many processes couldn't be ended. One that hangs in the kernel holds
+    /// this up.
+    pub async fn gone(&self) -> u64 {
+        let news = self.wait_for(|news| news.left.is_some()).await;
+        news.left.unwrap_or(0)
+    }
+
+    async fn wait_for(&self, known: impl FnMut(&News) -> bool) -> News {
+        let mut news = self.news.clone();
+        let found = news.wait_for(known).await.map(|news| *news);
+        // Nobody listens to the guard any more: the runtime is shutting down.
+        found.unwrap_or_else(|_| *self.news.borrow())
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // A close wouldn't do: whoever listens to the guard has the socket too, to see it out and reap it.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
+impl Ask {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Terminate => b'T',
+            Self::Interrupt => b'I',
+            Self::Kill => b'K',
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Terminate, Self::Interrupt, Self::Kill];
+        all.into_iter().find(|ask| ask.byte() == byte)
+    }
+}
+
+/// What a guard says, a line each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// The main process' pid.
+    Main(u32),
+    /// It couldn't be started: the system's error.
+    Failed(i32),
+    /// It has ended.
+    Ended(Exit),
+    /// The guard goes, and this many processes stay.
+    Left(u64),
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Main(pid) => write!(f, "pid {pid}"),
+            Self::Failed(error) => write!(f, "failed {error}"),
+            Self::Ended(Exit::Code(code)) => write!(f, "exit {code}"),
+            Self::Ended(Exit::Signal(signal)) => write!(f, "signal {signal}"),
+            Self::Ended(Exit::Lost) => write!(f, "lost 0"),
+            Self::Left(left) => write!(f, "left {left}"),
+        }
+    }
+}
+
+impl Report {
+    fn parse(line: &str) -> Option<Self> {
+        let (word, number) = line.split_once(' ')?;
+        Some(match word {
+            "pid" => Self::Main(number.parse().ok()?),
+            "failed" => Self::Failed(number.parse().ok()?),
+            "exit" => Self::Ended(Exit::Code(number.parse().ok()?)),
+            "signal" => Self::Ended(Exit::Signal(number.parse().ok()?)),
+            "left" => Self::Left(number.parse().ok()?),
+            _ => return None,
+        })
+    }
+}
+
+/// This program, to be started again. On Linux it is the one that runs, even if another was installed in its place.
+pub(super) fn itself() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    std::env::current_exe()
+}
+
+fn start_guard(spawn: &Spawn, socket: StdStream) -> io::Result<Child> {
+    let mut command = Command::new(itself()?);
+    command.arg0("daymark").arg(guard::VERB);
+    if spawn.terminal {
+        command.arg(exec::TERMINAL);
+    }
+    command.arg(exec::COMMAND).args(&spawn.argv);
+    for (name, value) in &spawn.env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+        .stdin(OwnedFd::from(socket))
+        .stdout(Stdio::null())
+        .stderr(spawn.stderr.try_clone()?)
+        .spawn()
+}
+
+fn instance_of(spawn: &Spawn) -> Option<Vec<u8>> {
+    let set = spawn.env.iter().rev();
+    let mut set = set.filter(|(name, _)| name == processes::INSTANCE_ID);
+    let (_, value) = set.next()?;
+    Some(value.as_ref()?.as_encoded_bytes().to_vec())
+}
+
+/// Sends the guard what its main process gets.
+fn hand_over(socket: &StdStream, spawn: &Spawn) -> io::Result<()> {
+    let mut descriptors = vec![
+        spawn.stdin.as_fd(),
+        spawn.stdout.as_fd(),
+        spawn.stderr.as_fd(),
+    ];
+    descriptors.extend(spawn.listener.as_ref().map(OwnedFd::as_fd));
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let byte = [IoSlice::new(b"!")];
+    rustix::io::retry_on_intr(|| sendmsg(socket, &byte, &mut control, SendFlags::empty()))?;
+    Ok(())
+}
+
+/// Listens to the guard until it ends, clears away what it left, and reaps it.
+async fn keep(
+    mut guard: Child,
+    socket: UnixStream,
+    news: watch::Sender<News>,
+    instance: Option<Vec<u8>>,
+) {
+    let mut lines = BufReader::new(socket).lines();
+    let mut left = None;
+    while let Ok(Some(line)) = lines.next_line().await {
+        match Report::parse(&line) {
+            Some(Report::Left(number)) => left = Some(number),
+            Some(report) => news.send_modify(|news| news.hear(report)),
+            None => {}
+        }
+    }
+    // The guard ends, and the kernel has closed its files already.
+    let main = news.borrow().main;
+    if news.borrow().exit.is_none() {
+        news.send_modify(|news| news.exit = Some(Exit::Lost));
+    }
+    let ending = tokio::task::spawn_blocking(move || {
+        let adopted = adopted::clear(&guard, main, instance.as_deref());
+        // That it was reaped already, because SIGCHLD is ignored here, is fine too.
+        let _ = guard.wait();
+        adopted
+    });
+    let adopted = ending.await.unwrap_or(0);
+    news.send_modify(|news| news.left = Some(left.unwrap_or(adopted)));
+}
+
+impl News {
+    fn hear(&mut self, report: Report) {
+        match report {
+            Report::Main(pid) => self.main = Some(pid),
+            Report::Failed(error) => self.failed = Some(error),
+            Report::Ended(exit) => self.exit = Some(exit),
+            Report::Left(_) => {}
+        }
+    }
+}
