@@ -189,8 +189,9 @@ struct Supervisor(UnixStream);
 
 impl Supervisor {
     fn tell(&self, report: &Report) {
-        // A dead one doesn't hear, which the next read tells. The others read all the time.
-        let _ = self.0.try_write(format!("{report}\n").as_bytes());
+        // A dead one doesn't hear, which the next read tells; the others read all the time. Past tokio, which would first
+        // have to wait until it knows that it can write.
+        let _ = rustix::io::write(&self.0, format!("{report}\n").as_bytes());
     }
 
     /// What it asks for next. When it is dead, everything is to be killed.
