@@ -1,6 +1,6 @@
 //! Trees of real processes: whatever is killed, nothing of them stays.
 //!
-//! What is looked for carries a mark in its environment that only one test uses, or a path in a directory that only one has.
+//! Who is to be gone writes its pid to a file in a directory that only its test has.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -239,6 +239,41 @@ fn an_interrupt_reaches_whom_the_shell_made_deaf_to_it() {
     let said = child.wait_with_output().expect("it ends").stdout;
     let said = String::from_utf8(said).expect("text");
     assert!(said.ends_with("exit 6\ngone 0\n"), "{said}");
+}
+
+#[test]
+fn who_is_stopped_is_asked_too_and_so_is_the_group() {
+    let script = "trap 'echo the main process; touch finish' TERM
+        (trap 'echo the worker' TERM; echo $$ > ready.new; mv ready.new ready
+            until [ -e finish ]; do sleep 0.01; done) &
+        until [ -e finish ]; do sleep 0.01; done; wait; exit 4";
+    let mut keeper = Keeper::of_script(script);
+    keeper.words("ready");
+    signal(keeper.main, Signal::STOP);
+    keeper.ask(b'T');
+    assert_eq!(keeper.hear(), "exit 4");
+    assert_eq!(keeper.hear(), "gone 0");
+    let output = keeper.output();
+    let mut lines: Vec<&str> = output.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["the main process", "the worker"]);
+}
+
+#[test]
+fn a_command_sits_in_front_of_its_terminal() {
+    // Group, session, terminal, and the group in front: proc_pid_stat(5).
+    let script = "cut -d ' ' -f 5-8 < /proc/$$/stat; [ -t 0 ] && echo yes < /dev/tty";
+    let mut keeper = Keeper::of(&["--terminal"], &["sh", "-c", script]);
+    assert_eq!(keeper.hear(), "exit 0");
+    assert_eq!(keeper.hear(), "gone 0");
+    let output = keeper.output();
+    let words: Vec<&str> = output.split_ascii_whitespace().collect();
+    let main = keeper.main.to_string();
+    let [group, session, terminal, front, yes] = words[..] else {
+        panic!("{output}");
+    };
+    assert_eq!([group, session, front, yes], [&main, &main, &main, "yes"]);
+    assert_ne!(terminal, "0");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! `treekeeper [--listener] [NAME=VALUE…] -- CMD…`: keeps one tree of processes, for tests to ask, lose and kill.
+//! `treekeeper [--listener] [--terminal] [NAME=VALUE…] -- CMD…`: keeps one tree of processes, for tests to ask, lose and kill.
 //!
 //! It says the pids of the guard and the main process, then how the main process ended, then that the tree is gone. Each byte
-//! on stdin is what it asks for: T, I or K. The command's streams are its stderr, and an empty stdin.
+//! on stdin is what it asks for: T, I or K. The command's streams are its stderr, and an empty stdin or a new terminal.
 
 #[cfg(unix)]
 fn main() -> std::process::ExitCode {
@@ -13,16 +13,19 @@ fn main() {}
 
 #[cfg(unix)]
 mod unix {
-    use std::ffi::OsString;
+    use std::ffi::{OsStr, OsString};
     use std::fs::File;
     use std::io::{self, Read as _, Write as _};
     use std::net::TcpListener;
-    use std::os::fd::AsFd as _;
+    use std::os::fd::{AsFd as _, OwnedFd};
+    use std::os::unix::ffi::OsStrExt as _;
     use std::process::ExitCode;
     use std::sync::Arc;
 
     use daymark_adapters::http_server::process_tree::{Ask, Exit, Spawn, Tree};
     use daymark_adapters::http_server::run_hidden_verb;
+    use rustix::fs::{Mode, OFlags};
+    use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
     pub(super) fn main() -> ExitCode {
         if let Some(code) = run_hidden_verb(std::env::args_os().skip(1)) {
@@ -67,10 +70,12 @@ mod unix {
         let mut arguments = std::env::args_os().skip(1);
         let mut env: Vec<(OsString, Option<OsString>)> = Vec::new();
         let mut listener = None;
+        let mut terminal = None;
         for argument in arguments.by_ref() {
             match argument.to_str() {
                 Some("--") => break,
                 Some("--listener") => listener = Some(TcpListener::bind(("127.0.0.1", 0))?.into()),
+                Some("--terminal") => terminal = Some(open_terminal()?),
                 Some(pair) => {
                     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                     env.push((name.into(), Some(value.into())));
@@ -82,12 +87,26 @@ mod unix {
         Ok(Spawn {
             argv: arguments.collect(),
             env,
-            stdin: File::open("/dev/null")?.into(),
+            terminal: terminal.is_some(),
+            stdin: match terminal {
+                Some(terminal) => terminal,
+                None => File::open("/dev/null")?.into(),
+            },
             stdout: stderr()?,
             stderr: stderr()?,
             listener,
-            terminal: false,
         })
+    }
+
+    /// The end of a new terminal that is for programs. The other one stays open until this program ends.
+    fn open_terminal() -> io::Result<OwnedFd> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let name = OsStr::from_bytes(name.to_bytes());
+        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
+        std::mem::forget(master);
+        Ok(slave)
     }
 
     /// One line on stdout. Whoever listened may be gone, and that stops nothing.

@@ -124,7 +124,9 @@ fn take_terminal() -> io::Result<()> {
 ///
 /// To be called first of all in a process, when nothing else of it has opened any.
 pub(super) fn close_from(first: i32) {
-    let Ok(entries) = std::fs::read_dir("/dev/fd") else {
+    // proc(5); elsewhere the same under an older name. A container may lack that one.
+    let open = ["/proc/self/fd", "/dev/fd"];
+    let Some(entries) = open.iter().find_map(|dir| std::fs::read_dir(dir).ok()) else {
         return;
     };
     let open: Vec<i32> = entries

@@ -16,7 +16,6 @@ pub(super) const STATE_DIR: &str = "DAYMARK_STATE_DIR";
 /// What /proc/PID/stat says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
-    pub(super) is_dead: bool,
     pub(super) parent: i32,
     pub(super) session: i32,
 }
@@ -64,14 +63,9 @@ fn parse_stat(stat: &[u8]) -> Option<Stat> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let rest = std::str::from_utf8(&stat[after_name..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
+    let parent = fields.nth(1)?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
-    Some(Stat {
-        is_dead: matches!(state, "Z" | "X"),
-        parent,
-        session,
-    })
+    Some(Stat { parent, session })
 }
 
 /// The value of a variable in the environment that a process was started with; none if it can't be read.
@@ -99,7 +93,6 @@ mod tests {
     fn a_name_with_parentheses_and_spaces_hides_nothing() {
         let stat = parse_stat(b"12 (a) Z (b c) S 7 12 11 0 -1 4194304 118 0\n");
         let expected = Stat {
-            is_dead: false,
             parent: 7,
             session: 11,
         };
