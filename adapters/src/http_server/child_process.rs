@@ -4,6 +4,7 @@ mod adopted;
 mod command;
 mod exec;
 mod guard;
+mod launch;
 mod log_file;
 mod notify;
 mod orphans;

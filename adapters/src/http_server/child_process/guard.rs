@@ -9,25 +9,22 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::exec::{self, Orders};
+use super::launch::{receive, spawn};
 use super::processes;
-use super::tree::{Ask, Exit, Report, itself};
+use super::tree::{Ask, Exit, Report};
 
 /// The hidden verb.
 pub(super) const VERB: &str = "__guard";
@@ -85,77 +82,6 @@ pub(super) fn become_subreaper() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(())
-}
-
-/// What the command gets: stdin, stdout, stderr, and perhaps a listener. None if nobody is left who could send it.
-fn receive(socket: &StdStream) -> io::Result<Option<Vec<OwnedFd>>> {
-    let mut byte = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    #[cfg(target_os = "linux")]
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    #[cfg(not(target_os = "linux"))]
-    let flags = RecvFlags::empty();
-    let received = rustix::io::retry_on_intr(|| {
-        recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut byte)],
-            &mut control,
-            flags,
-        )
-    });
-    match received {
-        Ok(message) if message.bytes > 0 => {}
-        Ok(_) | Err(Errno::CONNRESET) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    }
-    let mut descriptors = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(sent) = message {
-            descriptors.extend(sent);
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    for descriptor in &descriptors {
-        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
-    }
-    Ok(Some(descriptors))
-}
-
-/// Starts the main process. Its ends of the descriptors aren't kept.
-fn spawn(orders: &Orders, descriptors: Vec<OwnedFd>) -> io::Result<Pid> {
-    let mut descriptors = descriptors.into_iter();
-    let (Some(stdin), Some(stdout), Some(stderr)) =
-        (descriptors.next(), descriptors.next(), descriptors.next())
-    else {
-        return Err(Errno::BADF.into());
-    };
-    let mut command = Command::new(itself()?);
-    command
-        .arg0("daymark")
-        .arg(exec::VERB)
-        .arg(std::process::id().to_string());
-    if orders.terminal {
-        // It makes a session of its own, which no leader of a group can.
-        command.arg(exec::TERMINAL);
-    } else {
-        command.process_group(0);
-    }
-    if let Some(parent_fd) = descriptors.next() {
-        let child_fd = exec::LISTENER_FD;
-        let mapping = FdMapping {
-            parent_fd,
-            child_fd,
-        };
-        command.arg(exec::LISTENER);
-        command
-            .fd_mappings(vec![mapping])
-            .map_err(io::Error::other)?;
-    }
-    command.arg(exec::COMMAND).args(&orders.command);
-    command.stdin(stdin).stdout(stdout).stderr(stderr);
-    let child = command.spawn()?;
-    Ok(Pid::from_child(&child))
 }
 
 /// The signals that concern a guard. That they are handled also gives what it starts their defaults, whatever the
@@ -227,6 +153,8 @@ struct Guard {
     is_killing: bool,
     /// When to kill; never of itself, if the supervisor decides.
     deadline: Option<Instant>,
+    /// Whether the main process' whole group got a SIGTERM.
+    group_is_asked: bool,
     /// Children other than the main process that have been asked to end.
     asked: HashSet<Pid>,
     /// Since when all that is left refuses to be killed.
@@ -243,6 +171,7 @@ impl Guard {
             is_asked: false,
             is_killing: false,
             deadline: None,
+            group_is_asked: false,
             asked: HashSet::new(),
             refused_since: None,
         }
@@ -311,7 +240,7 @@ impl Guard {
         }
         if self.main_is_gone {
             for child in processes::children() {
-                if self.asked.insert(child) {
+                if self.asked.insert(child) && !self.is_asked_with_main(child) {
                     ask_to_end(child);
                 }
             }
@@ -368,10 +297,16 @@ impl Guard {
         }
     }
 
-    fn end_main(&self, signal: Signal) {
+    fn end_main(&mut self, signal: Signal) {
+        self.group_is_asked = signal == Signal::TERM;
         self.signal_main(signal);
         // One that is stopped can't do what it is asked.
         self.signal_main(Signal::CONT);
+    }
+
+    /// Whether a child was in the group that got a SIGTERM. For as long as it has members, no other can have its number.
+    fn is_asked_with_main(&self, child: Pid) -> bool {
+        self.group_is_asked && rustix::process::getpgid(Some(child)) == Ok(self.main)
     }
 
     /// Signals the main process and its group; only to be called before it is reaped.
