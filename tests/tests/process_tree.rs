@@ -278,11 +278,15 @@ fn a_command_sits_in_front_of_its_terminal() {
 
 #[test]
 fn a_tree_is_gone_only_when_its_last_process_is() {
-    // The main process ends as it is asked to. Its daemon takes until the test lets it.
-    let script =
-        "(setsid sh -c 'trap \"touch asked\" TERM; echo $$ > daemon.new; mv daemon.new daemon
+    // The main process ends as it is asked to. Its daemon takes until the test lets it, and so does what it started in its
+    // own group, which was asked with it and isn't again.
+    let script = "trap 'exit 0' TERM
+        (trap 'echo the worker' TERM; echo $$ > worker
+            until [ -e finish ]; do sleep 0.01; done) &
+        until [ -e worker ]; do sleep 0.01; done
+        (setsid sh -c 'trap \"touch asked\" TERM; echo $$ > daemon.new; mv daemon.new daemon
             until [ -e finish ]; do sleep 0.01; done; echo the last' &) &
-        trap 'exit 0' TERM; while :; do sleep 0.01; done";
+        while :; do sleep 0.01; done";
     let mut keeper = Keeper::of_script(script);
     let daemon = keeper.pid_in("daemon");
     keeper.ask(b'T');

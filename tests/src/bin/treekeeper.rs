@@ -48,7 +48,7 @@ mod unix {
         say(&format!("main {}", tree.main()));
         let asked = Arc::clone(&tree);
         std::thread::spawn(move || {
-            for byte in io::stdin().bytes() {
+            for byte in io::stdin().lock().bytes() {
                 match byte {
                     Ok(b'T') => asked.ask(Ask::Terminate),
                     Ok(b'I') => asked.ask(Ask::Interrupt),
