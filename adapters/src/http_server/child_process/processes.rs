@@ -11,6 +11,7 @@ use rustix::process::Pid;
 /// Carries the instance that a process belongs to, to all that it starts.
 pub(super) const INSTANCE_ID: &str = "DAYMARK_INSTANCE_ID";
 /// Carries its state directory.
+#[cfg(target_os = "linux")]
 pub(super) const STATE_DIR: &str = "DAYMARK_STATE_DIR";
 
 /// What /proc/PID/stat says.
@@ -69,6 +70,7 @@ fn parse_stat(stat: &[u8]) -> Option<Stat> {
 }
 
 /// The value of a variable in the environment that a process was started with; none if it can't be read.
+#[cfg(target_os = "linux")]
 pub(super) fn variable(environ: &[u8], name: &str) -> Option<Vec<u8>> {
     environ.split(|&byte| byte == 0).find_map(|entry| {
         let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
@@ -77,6 +79,7 @@ pub(super) fn variable(environ: &[u8], name: &str) -> Option<Vec<u8>> {
 }
 
 /// The environment that a process was started with, unless it has written over it; empty if it is dead or another's.
+#[cfg(target_os = "linux")]
 pub(super) fn environ(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
@@ -101,6 +104,7 @@ mod tests {
         assert_eq!(parse_stat(b""), None);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_variable_is_found_by_its_whole_name() {
         let environ = b"XDAYMARK_INSTANCE_ID=1\0DAYMARK_INSTANCE_IDX=2\0DAYMARK_INSTANCE_ID=3=4\0";
