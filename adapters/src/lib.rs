@@ -4,6 +4,7 @@
 //! server; only an application names them together.
 
 pub mod identity;
+pub mod log_file;
 pub mod record_json;
 
 /// Ports: always as sockets that are bound.
@@ -33,7 +34,7 @@ pub mod http_server {
 
     pub use app::{App, AppContext, StopSignal};
     #[cfg(unix)]
-    pub use child_process::{clear_orphans, run_hidden_verb};
+    pub use child_process::Tail;
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};
     pub use memory::{MemoryHttp, MemoryServer};

@@ -1,0 +1,277 @@
+//! Where a server's log is, and how to read it: for those who write it, print it and remove it.
+//!
+//! A log is one or two files: the one that is written, and the one before. A file always begins with a line of its own, so
+//! the end of a file ends a line. Who may remove them, and when, isn't known here.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use same_file::Handle;
+
+/// The directory in the state directory that holds a log, and nothing else of Daymark's.
+pub const DIR: &str = "logs";
+/// The file that is written.
+pub const CURRENT: &str = "server.log";
+/// The one before.
+pub const PREVIOUS: &str = "server.log.1";
+
+/// A longer line is read in parts.
+const LONGEST_LINE: usize = 1024 * 1024;
+
+/// The file that is written.
+#[must_use]
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join(DIR).join(CURRENT)
+}
+
+/// Reads a log from its oldest line on, also while it is written, and over to the next file.
+#[derive(Debug)]
+pub struct LogReader {
+    dir: PathBuf,
+    /// The file that is read, and those after it.
+    files: VecDeque<File>,
+    /// A line that has no end yet.
+    open: Vec<u8>,
+}
+
+impl LogReader {
+    /// The log in `state_dir`; none if there isn't any. Symbolic links are not followed.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be opened, or is no regular file.
+    pub fn open(state_dir: &Path) -> io::Result<Option<Self>> {
+        let mut reader = Self {
+            dir: state_dir.join(DIR),
+            files: VecDeque::new(),
+            open: Vec::new(),
+        };
+        reader.files = reader.files_after(None)?;
+        Ok((!reader.files.is_empty()).then_some(reader))
+    }
+
+    /// Hands out the lines that are complete by now, without their ends, each once.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be read. What was read until then is not lost.
+    pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        loop {
+            self.read_front(&mut each)?;
+            if self.files.len() < 2 {
+                let next = self.files_after(self.files.front())?;
+                if next.is_empty() {
+                    return Ok(());
+                }
+                // Something may have been written since the file's end was seen, and before the next file was there.
+                self.read_front(&mut each)?;
+                self.files.extend(next);
+            }
+            self.files.pop_front();
+            self.end_line(&mut each);
+        }
+    }
+
+    /// Hands out the last line, if it has no end: there will be no more.
+    pub fn finish(mut self, mut each: impl FnMut(&[u8])) {
+        self.end_line(&mut each);
+    }
+
+    fn read_front(&mut self, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
+        let Some(file) = self.files.front_mut() else {
+            return Ok(());
+        };
+        // Whoever emptied the file has it begin anew.
+        if file.metadata()?.len() < file.stream_position()? {
+            file.seek(SeekFrom::Start(0))?;
+        }
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = match file.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => &buffer[..read],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            for part in read.split_inclusive(|byte| *byte == b'\n') {
+                let (text, ends) = match part.strip_suffix(b"\n") {
+                    Some(text) => (text, true),
+                    None => (part, false),
+                };
+                self.open.extend_from_slice(text);
+                if ends || self.open.len() >= LONGEST_LINE {
+                    each(&self.open);
+                    self.open.clear();
+                }
+            }
+        }
+    }
+
+    fn end_line(&mut self, each: &mut impl FnMut(&[u8])) {
+        if !self.open.is_empty() {
+            each(&self.open);
+            self.open.clear();
+        }
+    }
+
+    /// The files that come after `this` one, which may have been renamed, or be gone.
+    fn files_after(&self, this: Option<&File>) -> io::Result<VecDeque<File>> {
+        let mut files = VecDeque::new();
+        for name in [PREVIOUS, CURRENT] {
+            let Some(file) = open_file(&self.dir, name)? else {
+                continue;
+            };
+            match this {
+                Some(this) if is_same(this, &file)? => files.clear(),
+                _ => files.push_back(file),
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn is_same(a: &File, b: &File) -> io::Result<bool> {
+    Ok(Handle::from_file(a.try_clone()?)? == Handle::from_file(b.try_clone()?)?)
+}
+
+fn open_file(dir: &Path, name: &str) -> io::Result<Option<File>> {
+    match open_to_read(dir, name) {
+        Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
+        Ok(_) => Err(io::Error::other(format!("{name} is not a regular file"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Never waits, whatever it is.
+#[cfg(unix)]
+fn open_to_read(dir: &Path, name: &str) -> io::Result<File> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = openat(CWD, dir, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(openat(&dir, name, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(unix))]
+fn open_to_read(dir: &Path, name: &str) -> io::Result<File> {
+    let path = dir.join(name);
+    for path in [dir, &path] {
+        if std::fs::symlink_metadata(path)?.is_symlink() {
+            return Err(io::Error::other("it is a symbolic link"));
+        }
+    }
+    File::open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Log(TempDir);
+
+    impl Log {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join(DIR)).unwrap();
+            Self(dir)
+        }
+
+        fn append(&self, text: &str) {
+            let mut options = File::options();
+            let file = options.append(true).create(true);
+            let mut file = file.open(path(self.0.path())).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+
+        fn rotate(&self) {
+            let current = path(self.0.path());
+            fs::rename(&current, current.with_file_name(PREVIOUS)).unwrap();
+        }
+
+        fn reader(&self) -> LogReader {
+            LogReader::open(self.0.path()).unwrap().unwrap()
+        }
+    }
+
+    fn lines(reader: &mut LogReader) -> Vec<String> {
+        let mut lines = Vec::new();
+        let each = |line: &[u8]| lines.push(String::from_utf8_lossy(line).into_owned());
+        reader.read(each).unwrap();
+        lines
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(LogReader::open(dir.path()).unwrap().is_none());
+        let log = Log::new();
+        assert!(LogReader::open(log.0.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn both_files_are_read_the_older_one_first_and_none_runs_into_the_other() {
+        let log = Log::new();
+        log.append("one\ntwo");
+        log.rotate();
+        log.append("three\nfo");
+        let mut reader = log.reader();
+        assert_eq!(lines(&mut reader), ["one", "two", "three"]);
+        log.append("ur\nfive");
+        assert_eq!(lines(&mut reader), ["four"]);
+        let mut rest = Vec::new();
+        reader.finish(|line| rest.push(line.to_owned()));
+        assert_eq!(rest, [b"five"]);
+    }
+
+    #[test]
+    fn a_reader_goes_over_to_the_next_file_and_misses_nothing() {
+        let log = Log::new();
+        log.append("one\n");
+        let mut reader = log.reader();
+        assert_eq!(lines(&mut reader), ["one"]);
+        log.append("two\n");
+        log.rotate();
+        assert_eq!(lines(&mut reader), ["two"]);
+        log.append("three\n");
+        log.rotate();
+        log.append("four\n");
+        assert_eq!(lines(&mut reader), ["three", "four"]);
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_begins_anew() {
+        let log = Log::new();
+        log.append("one, and quite long\n");
+        let mut reader = log.reader();
+        assert_eq!(lines(&mut reader), ["one, and quite long"]);
+        fs::write(path(log.0.path()), "two\n").unwrap();
+        assert_eq!(lines(&mut reader), ["two"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_read_in_parts() {
+        let log = Log::new();
+        log.append(&"x".repeat(LONGEST_LINE + 70_000));
+        let mut reader = log.reader();
+        assert_eq!(lines(&mut reader).len(), 1);
+        assert!(reader.open.len() <= 70_000);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed() {
+        let log = Log::new();
+        let elsewhere = log.0.path().join("elsewhere");
+        fs::write(&elsewhere, "secret\n").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, path(log.0.path())).unwrap();
+        assert!(LogReader::open(log.0.path()).is_err());
+    }
+}
