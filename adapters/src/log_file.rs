@@ -20,6 +20,9 @@ pub const PREVIOUS: &str = "server.log.1";
 /// A longer line is read in parts.
 const LONGEST_LINE: usize = 1024 * 1024;
 
+/// How often the files are looked for while they are being renamed.
+const TRIES: usize = 16;
+
 /// The file that is written.
 #[must_use]
 pub fn path(state_dir: &Path) -> PathBuf {
@@ -32,6 +35,8 @@ pub struct LogReader {
     dir: PathBuf,
     /// The file that is read, and those after it.
     files: VecDeque<File>,
+    /// The file that was read before, held open so that no other one can come to look like it.
+    done: Option<File>,
     /// A line that has no end yet.
     open: Vec<u8>,
 }
@@ -46,6 +51,7 @@ impl LogReader {
         let mut reader = Self {
             dir: state_dir.join(DIR),
             files: VecDeque::new(),
+            done: None,
             open: Vec::new(),
         };
         reader.files = reader.files_after(None)?;
@@ -69,13 +75,13 @@ impl LogReader {
                 self.read_front(&mut each)?;
                 self.files.extend(next);
             }
-            self.files.pop_front();
+            self.done = self.files.pop_front();
             self.end_line(&mut each);
         }
     }
 
-    /// Hands out the last line, if it has no end: there will be no more.
-    pub fn finish(mut self, mut each: impl FnMut(&[u8])) {
+    /// Hands out the last line, if it has no end yet. What is still written to it counts as a line of its own.
+    pub fn rest(&mut self, mut each: impl FnMut(&[u8])) {
         self.end_line(&mut each);
     }
 
@@ -119,21 +125,38 @@ impl LogReader {
     /// The files that come after `this` one, which may have been renamed, or be gone.
     fn files_after(&self, this: Option<&File>) -> io::Result<VecDeque<File>> {
         let mut files = VecDeque::new();
-        for name in [PREVIOUS, CURRENT] {
-            let Some(file) = open_file(&self.dir, name)? else {
-                continue;
-            };
-            match this {
-                Some(this) if is_same(this, &file)? => files.clear(),
-                _ => files.push_back(file),
+        for file in both(&self.dir)?.into_iter().flatten() {
+            if is_same(this, Some(&file))? {
+                files.clear();
+            } else if !is_same(self.done.as_ref(), Some(&file))? {
+                files.push_back(file);
             }
         }
         Ok(files)
     }
 }
 
-fn is_same(a: &File, b: &File) -> io::Result<bool> {
-    Ok(Handle::from_file(a.try_clone()?)? == Handle::from_file(b.try_clone()?)?)
+/// The previous file and the current one, of the same moment.
+fn both(dir: &Path) -> io::Result<[Option<File>; 2]> {
+    let mut current = open_file(dir, CURRENT)?;
+    for _ in 0..TRIES {
+        let previous = open_file(dir, PREVIOUS)?;
+        let now = open_file(dir, CURRENT)?;
+        if is_same(current.as_ref(), now.as_ref())? {
+            return Ok([previous, now]);
+        }
+        current = now;
+    }
+    Err(io::Error::other("its files change all the time"))
+}
+
+fn is_same(a: Option<&File>, b: Option<&File>) -> io::Result<bool> {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            Ok(Handle::from_file(a.try_clone()?)? == Handle::from_file(b.try_clone()?)?)
+        }
+        (a, b) => Ok(a.is_none() && b.is_none()),
+    }
 }
 
 fn open_file(dir: &Path, name: &str) -> io::Result<Option<File>> {
@@ -227,7 +250,7 @@ mod tests {
         log.append("ur\nfive");
         assert_eq!(lines(&mut reader), ["four"]);
         let mut rest = Vec::new();
-        reader.finish(|line| rest.push(line.to_owned()));
+        reader.rest(|line| rest.push(line.to_owned()));
         assert_eq!(rest, [b"five"]);
     }
 
@@ -244,6 +267,31 @@ mod tests {
         log.rotate();
         log.append("four\n");
         assert_eq!(lines(&mut reader), ["three", "four"]);
+    }
+
+    #[test]
+    fn what_was_read_is_not_read_again_when_a_file_with_nothing_in_it_makes_way() {
+        let log = Log::new();
+        log.append("one\n");
+        log.rotate();
+        log.append("");
+        let mut reader = log.reader();
+        assert_eq!(lines(&mut reader), ["one"]);
+        fs::remove_file(path(log.0.path())).unwrap();
+        log.append("two\n");
+        assert_eq!(lines(&mut reader), ["two"]);
+    }
+
+    #[test]
+    fn a_reader_that_slept_through_a_file_goes_on_with_the_oldest_there_is() {
+        let log = Log::new();
+        log.append("one\n");
+        let mut reader = log.reader();
+        for line in ["two\n", "three\n", "four\n"] {
+            log.rotate();
+            log.append(line);
+        }
+        assert_eq!(lines(&mut reader), ["one", "three", "four"]);
     }
 
     #[test]

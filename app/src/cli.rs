@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod json;
 mod list;
+mod logs;
 mod man;
 mod open;
 mod output;
@@ -77,6 +78,7 @@ pub fn main() -> ExitCode {
         Verb::Open(args) => open::run(args, &context),
         Verb::Wait(args) => wait::run(args, &context),
         Verb::Watch(args) => watch::run(args, &context),
+        Verb::Logs(args) => logs::run(args, &context),
         Verb::Stop(args) => stop::run(args, &context),
         Verb::Doctor(args) => doctor::run(args, &context),
         Verb::Prune => prune::run(&context),

@@ -15,6 +15,7 @@ use super::look::Look;
 use super::ownership::{clear, owner_of, take_ownership};
 use super::state_dir::StateDir;
 use super::{LOCK, RECORD};
+use crate::log_file;
 
 /// The store for one state directory.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ impl FileStore {
         }
     }
 
-    /// Removes all that a server left here, the directory included; false if there is something else in it.
+    /// Removes all that a server left here, its log and the directory included; false if there is something else in it.
     ///
     /// Safe at any time: it happens under the ownership, and whoever waits for that looks, once it has it, whether the
     /// place is still there.
@@ -87,7 +88,10 @@ impl FileStore {
             return Err(owner);
         }
         clear(dir)?;
-        let removed = dir.remove(LOCK).and_then(|_| dir.remove_itself());
+        let removed = dir
+            .remove_folder(log_file::DIR, &[log_file::CURRENT, log_file::PREVIOUS])
+            .and_then(|()| dir.remove(LOCK))
+            .and_then(|_| dir.remove_itself());
         match removed {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),

@@ -148,6 +148,27 @@ impl StateDir {
         }
     }
 
+    /// Removes these files from a directory in it, and that, too, if it is empty then. What isn't a directory stays.
+    pub(super) fn remove_folder(&self, name: &str, files: &[&str]) -> io::Result<()> {
+        let folder = self.path.join(name);
+        if !std::fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_dir()) {
+            return Ok(());
+        }
+        let mut results: Vec<_> = files
+            .iter()
+            .map(|file| std::fs::remove_file(folder.join(file)))
+            .collect();
+        results.push(std::fs::remove_dir(&folder));
+        let is_serious = |error: &io::Error| {
+            !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            )
+        };
+        let failed = results.into_iter().filter_map(Result::err).find(is_serious);
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Removes the directory itself, which must be empty.
     pub(super) fn remove_itself(&self) -> io::Result<()> {
         std::fs::remove_dir(&self.path)

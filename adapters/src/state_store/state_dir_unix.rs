@@ -223,6 +223,27 @@ impl StateDir {
         }
     }
 
+    /// Removes these files from a directory in it, and that, too, if it is empty then. What isn't a directory stays.
+    pub(super) fn remove_folder(&self, name: &str, files: &[&str]) -> io::Result<()> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let folder = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for file in files {
+            match rustix::fs::unlinkat(&folder, *file, AtFlags::empty()) {
+                // A directory of that name is nothing of ours (EPERM: unlink(2) outside of Linux).
+                Ok(()) | Err(Errno::NOENT | Errno::ISDIR | Errno::PERM) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes the directory itself, which must be empty.
     pub(super) fn remove_itself(&self) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR)?)

@@ -33,7 +33,7 @@ Exit codes:
     0  done; stop: also if it was not running
     1  failed
     2  wrong usage
-    3  not running (status, url, open)
+    3  not running (status, url, open, logs)
     4  already running (serve)
   124  timed out
   130  ended by Ctrl-C (serve)";
@@ -76,6 +76,11 @@ pub(super) enum Verb {
     Wait(WaitArgs),
     /// Print a line for every change, starting with how it is now
     Watch(WatchArgs),
+    /// Print the last lines of what a server that `daymark run` started has written
+    ///
+    /// The log of a server that has stopped is there until `daymark prune`, or until the one after the next run begins its
+    /// own. Colours are kept for a terminal; other control characters are escaped.
+    Logs(LogsArgs),
     /// Stop servers, and wait until they are gone
     Stop(StopArgs),
     /// Check what Daymark needs here, and say what to do about what is missing
@@ -181,6 +186,25 @@ pub(super) struct WatchArgs {
     /// The server [default: the current directory's name]
     #[arg(env = "DAYMARK_NAME")]
     pub(super) name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LogsArgs {
+    /// The server [default: the current directory's name]
+    #[arg(env = "DAYMARK_NAME")]
+    pub(super) name: Option<String>,
+    /// Go on with what is written from now on, until the server is gone
+    #[arg(short, long, env = "DAYMARK_FOLLOW", value_parser = FalseyValueParser::new())]
+    pub(super) follow: bool,
+    /// How many lines
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "COUNT",
+        env = "DAYMARK_LINES",
+        default_value = "50"
+    )]
+    pub(super) lines: usize,
 }
 
 #[derive(Args, Debug)]

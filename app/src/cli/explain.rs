@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::time::Duration;
 
 use daymark_core::http_server::ServeError;
@@ -88,6 +89,15 @@ pub(super) fn place(error: &PlaceError) -> Failure {
         PlaceError::InvalidName(error) => invalid_name(error),
         PlaceError::Directories(source) => no_directories(source),
     }
+}
+
+/// Why a log can't be read.
+pub(super) fn log(error: &io::Error, path: &Path) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("cannot read {}: {error}", path.display()),
+        "see what is there; only files that daymark run has made are read",
+    )
 }
 
 pub(super) fn no_runtime(error: &io::Error) -> Failure {

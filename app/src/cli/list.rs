@@ -1,6 +1,6 @@
 //! `daymark list`: the servers of this user.
 
-use crate::{Place, Presence, Sighting};
+use crate::{Place, Sighting};
 
 use super::args::ListArgs;
 use super::exit::{Exit, Failure};
@@ -13,7 +13,7 @@ pub(super) fn run(args: &ListArgs, context: &Context) -> Result<Exit, Failure> {
     let sightings: Vec<Sighting> = places
         .iter()
         .map(Place::look)
-        .filter(|sighting| args.all || is_there(sighting.presence))
+        .filter(|sighting| args.all || seen::is_there(sighting.presence))
         .collect();
     let output = &context.output;
     if output.json {
@@ -28,14 +28,6 @@ pub(super) fn run(args: &ListArgs, context: &Context) -> Result<Exit, Failure> {
         table(&sightings).iter().for_each(|row| output.result(row));
     }
     Ok(Exit::Done)
-}
-
-/// Whether somebody lives there, in reach or not.
-const fn is_there(presence: Presence) -> bool {
-    matches!(
-        presence,
-        Presence::Live | Presence::Starting | Presence::Stopping | Presence::Unreachable
-    )
 }
 
 fn table(sightings: &[Sighting]) -> Vec<String> {

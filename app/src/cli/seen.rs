@@ -47,6 +47,14 @@ pub(super) const fn style(presence: Presence) -> Style {
     }
 }
 
+/// Whether somebody lives there, in reach or not.
+pub(super) const fn is_there(presence: Presence) -> bool {
+    matches!(
+        presence,
+        Presence::Live | Presence::Starting | Presence::Stopping | Presence::Unreachable
+    )
+}
+
 /// Why what was asked for can't be had from a server that isn't live.
 pub(super) fn not_live(sighting: &Sighting, selector: &str) -> Failure {
     let name = label_of(sighting);

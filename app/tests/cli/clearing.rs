@@ -79,6 +79,35 @@ fn other_files_in_a_state_directory_stay() {
 }
 
 #[test]
+fn a_log_goes_with_its_server_and_what_is_not_one_stays() {
+    let sandbox = Sandbox::new();
+    let live = sandbox.serve(&["-n", "live"]);
+    sandbox.leave_record("dead", "garbage");
+    sandbox.leave_record("other", "garbage");
+    sandbox.leave_record("linked", "garbage");
+    let elsewhere = sandbox.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, sandbox.state_dir("linked").join("logs")).unwrap();
+    let mut logs = vec![elsewhere.clone()];
+    for name in ["live", "dead", "other"] {
+        logs.push(sandbox.state_dir(name).join("logs"));
+        fs::create_dir(&logs[logs.len() - 1]).unwrap();
+    }
+    for dir in &logs {
+        fs::write(dir.join("server.log"), "new").unwrap();
+        fs::write(dir.join("server.log.1"), "old").unwrap();
+    }
+    fs::write(logs[3].join("server.log.2"), "mine").unwrap();
+    sandbox.run(&["prune"]).exits(0);
+    assert!(!sandbox.state_dir("dead").exists());
+    let count = |dir: &std::path::Path| fs::read_dir(dir).unwrap().count();
+    assert_eq!(count(&logs[1]), 2, "a server that runs keeps its log");
+    assert_eq!(count(&logs[3]), 1, "a file that is no log stays");
+    assert_eq!(count(&elsewhere), 2, "no link is followed");
+    drop(live);
+}
+
+#[test]
 fn what_cannot_be_removed_is_a_failure() {
     let sandbox = Sandbox::new();
     sandbox.leave_record("bad", "garbage");

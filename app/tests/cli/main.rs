@@ -3,6 +3,7 @@
 
 mod clearing;
 mod environment;
+mod logs;
 mod looking;
 mod sandbox;
 mod serving;
