@@ -113,6 +113,14 @@ fn a_log_that_is_none_is_not_read() {
     let done = sandbox.run(&["logs", "api"]).exits(1);
     done.fails_saying("cannot read ", "see what is there");
     assert_eq!(done.out, "");
+    fs::remove_file(log.0.join("server.log")).unwrap();
+    let mkfifo = sandbox
+        .command("mkfifo")
+        .arg(log.0.join("server.log"))
+        .status();
+    assert!(mkfifo.expect("mkfifo is needed").success());
+    let done = sandbox.run(&["logs", "api"]).exits(1);
+    done.fails_saying("server.log is not a regular file", "see what is there");
 }
 
 #[test]

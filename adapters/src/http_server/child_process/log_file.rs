@@ -152,6 +152,7 @@ fn in_the_way(name: &str) -> io::Error {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
 
     use tempfile::TempDir;
 
@@ -256,9 +257,7 @@ mod tests {
         assert_eq!(text(&target), "mine");
 
         fs::remove_file(path(dir.path())).unwrap();
-        let fifo = rustix::fs::CWD;
-        let mode = Mode::RUSR | Mode::WUSR;
-        rustix::fs::mknodat(fifo, path(dir.path()), FileType::Fifo, mode, 0).unwrap();
+        let _socket = UnixListener::bind(path(dir.path())).unwrap();
         let error = LogFile::open(dir.path()).unwrap_err();
         assert!(
             error.to_string().contains("no file of this user"),

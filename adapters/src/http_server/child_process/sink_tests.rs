@@ -225,3 +225,23 @@ async fn the_last_clone_takes_the_thread_with_it_once_all_is_written() {
     reader.read_to_string(&mut all).unwrap();
     assert_eq!(all, "one two");
 }
+
+#[tokio::test]
+async fn a_pipe_that_somebody_made_non_blocking_stays_so_and_gets_everything() {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let (mut reader, writer) = io::pipe().unwrap();
+    fcntl_setfl(&writer, fcntl_getfl(&writer).unwrap() | OFlags::NONBLOCK).unwrap();
+    let sink = Sink::stream(&writer, |_| {}).unwrap();
+    let bytes: Vec<u8> = (0..CAPACITY / 2).map(|i| (i % 251) as u8).collect();
+    // It fits into the queue, and not into the pipe.
+    sink.push(&bytes).await;
+    let reading = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).unwrap();
+        all
+    });
+    assert_eq!(sink.finish(LONG).await, 0);
+    assert!(fcntl_getfl(&writer).unwrap().contains(OFlags::NONBLOCK));
+    drop((sink, writer));
+    assert!(reading.join().unwrap() == bytes);
+}

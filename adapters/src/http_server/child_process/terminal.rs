@@ -52,17 +52,17 @@ impl Terminal {
         self.0.try_clone()
     }
 
-    /// Gives it the size of our own terminal whenever that changes, for as long as it is awaited. The child is told by a
-    /// SIGWINCH of its own (tty_ioctl(4)).
+    /// Gives it this size, that of our own terminal, whenever that changes (SIGWINCH, signal(7)), for as long as it is awaited.
+    /// The child is told by a SIGWINCH of its own (tty_ioctl(4)).
     ///
     /// # Errors
     ///
     /// When signals can't be received.
-    pub(super) async fn follow(&self) -> io::Result<()> {
+    pub(super) async fn follow(&self, size: impl Fn() -> Option<Winsize>) -> io::Result<()> {
         let mut changes = signal(SignalKind::window_change())?;
         loop {
             // First of all: it may have changed since the terminal was opened.
-            self.resize(own_size())?;
+            self.resize(size())?;
             if changes.recv().await.is_none() {
                 return Ok(());
             }
@@ -113,6 +113,8 @@ fn open_slave(master: &OwnedFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
     use rustix::termios::isatty;
 
     use super::*;
@@ -138,6 +140,32 @@ mod tests {
         terminal.resize(Some(size(10, 20))).unwrap();
         let seen = tcgetwinsize(&slave).unwrap();
         assert_eq!((seen.ws_row, seen.ws_col), (10, 20));
+    }
+
+    #[tokio::test]
+    async fn it_follows_the_size_of_our_own() {
+        use rustix::process::{Signal, getpid, kill_process};
+        let (terminal, slave) = Terminal::open(None).unwrap();
+        let seen = || {
+            let seen = tcgetwinsize(&slave).unwrap();
+            (seen.ws_row, seen.ws_col)
+        };
+        let rows = AtomicU16::new(10);
+        let following = terminal.follow(|| Some(size(rows.load(Ordering::Relaxed), 20)));
+        let changing = async {
+            while seen() != (10, 20) {
+                tokio::task::yield_now().await;
+            }
+            rows.store(11, Ordering::Relaxed);
+            kill_process(getpid(), Signal::WINCH).unwrap();
+            while seen() != (11, 20) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = following => panic!("{ended:?}"),
+            () = changing => {}
+        }
     }
 
     #[test]
