@@ -91,7 +91,9 @@ mod tests {
         let (mut one, one_in) = io::pipe().unwrap();
         let (mut two, two_in) = io::pipe().unwrap();
         let sinks = [one_in, two_in].map(|out| Sink::stream(out, |_| {}).unwrap());
-        let (outlets, tail) = to(sinks.to_vec());
+        let (mut outlets, tail) = to(sinks.to_vec());
+        let (lines, mut receiver) = Lines::channel();
+        outlets.lines = lines;
         let pumping = tokio::spawn(pump(from.into(), outlets));
         let bytes = b"a\0\xff\x1b[31mb\r\nno end";
         child.write_all(bytes).unwrap();
@@ -104,6 +106,9 @@ mod tests {
             assert_eq!(seen, bytes);
         }
         assert_eq!(tail.last(1), ["no end"]);
+        let first = receiver.recv().await.unwrap();
+        assert!(first.ends_with('b'), "{first}");
+        assert_eq!(receiver.recv().await.unwrap(), "no end");
     }
 
     #[tokio::test]

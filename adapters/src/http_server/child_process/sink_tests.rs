@@ -103,7 +103,7 @@ async fn a_reader_who_stops_loses_output_is_named_once_and_may_catch_up() {
     gate.sink.push(&vec![b'x'; CAPACITY]).await;
     let before = std::time::Instant::now();
     gate.sink.push(b"lost").await;
-    assert!(before.elapsed() >= PATIENCE);
+    assert!((PATIENCE..20 * PATIENCE).contains(&before.elapsed()));
     // Whoever is lost upon isn't kept waiting again.
     let before = std::time::Instant::now();
     for _ in 0..100 {
@@ -129,6 +129,13 @@ async fn a_reader_who_stops_loses_output_is_named_once_and_may_catch_up() {
     assert_eq!(taken.len(), 5 + CAPACITY + 11);
     assert!(taken.ends_with(b"xheard again"));
     assert!(gate.troubles.try_recv().is_err());
+}
+
+#[test]
+fn only_the_first_loss_is_told() {
+    let mut state = State::default();
+    assert!(state.give_up_on(b"lost"));
+    assert!(!state.give_up_on(b"lost"));
 }
 
 #[tokio::test]
@@ -192,6 +199,9 @@ async fn a_reader_who_has_gone_keeps_nobody_waiting() {
     drop(reader);
     sink.push(b"text").await;
     assert!(troubles.recv().unwrap().contains("BrokenPipe"));
+    while !sink.0.shared.state().is_dead {
+        tokio::task::yield_now().await;
+    }
     let before = std::time::Instant::now();
     for _ in 0..3 {
         sink.push(&vec![b'x'; CAPACITY]).await;

@@ -133,7 +133,6 @@ impl Stream {
             if ends {
                 complete.push(readable(&self.line));
                 self.line.clear();
-                self.returned = false;
                 // A sequence that was never finished doesn't swallow the lines after it.
                 self.strip = StripBytes::new();
             }
