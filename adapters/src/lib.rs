@@ -9,12 +9,16 @@ pub mod record_json;
 
 /// Ports: always as sockets that are bound.
 pub mod port_picker {
+    #[cfg(unix)]
+    mod held;
     mod holder;
     mod inherited;
     mod listener;
     mod loopback;
     mod memory;
 
+    #[cfg(unix)]
+    pub use held::{Held, HeldPort};
     pub use inherited::Inherited;
     pub use listener::BoundListener;
     pub use loopback::Loopback;

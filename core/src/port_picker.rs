@@ -21,7 +21,10 @@ pub enum PortPreference {
     Prefer(NonZeroU16),
 }
 
-/// A socket that is bound and listens: connections that arrive are queued by the kernel from now on.
+/// A port that is ours: a socket that is bound.
+///
+/// Most listen, so that connections which arrive are queued by the kernel from now on. A picker may also *hold* a port for
+/// a program that can only be told a number and that will listen there itself; its documentation says so.
 pub trait Listener: Send + Sync + 'static {
     /// The address really bound.
     fn endpoint(&self) -> Endpoint;
@@ -37,7 +40,7 @@ pub trait Listener: Send + Sync + 'static {
 /// What [`PortPicker::pick`] found.
 #[derive(Debug)]
 pub struct Picked<L> {
-    /// The bound, listening socket.
+    /// The bound socket.
     pub listener: L,
     /// The preferred port, when it was taken and another one was given.
     pub moved_from: Option<NonZeroU16>,
@@ -47,8 +50,9 @@ pub struct Picked<L> {
 ///
 /// # Laws
 ///
-/// - The listener that is returned is the one that will serve; it is never closed and bound again.
-/// - The kernel queues connections to it from the moment `pick` returns, so no client is refused.
+/// - The listener that is returned is never closed and bound again: the port is ours for as long as it lives.
+/// - Unless the picker holds ports for others, that listener is the one that will serve, and the kernel queues connections
+///   to it from the moment `pick` returns, so no client is refused.
 /// - The same picker may be asked any number of times. Two live listeners never share a port, unless the picker hands
 ///   out a socket that it was given.
 /// - Dropping the future midway leaves nothing bound.
@@ -69,7 +73,7 @@ pub trait PortPicker: Send + Sync + 'static {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum PickError {
-    /// Somebody else listens there.
+    /// Somebody else listens there, or holds it.
     #[error("port {port} is taken{}", holder.as_ref().map(|h| format!(" by {h}")).unwrap_or_default())]
     PortTaken {
         /// The port asked for.

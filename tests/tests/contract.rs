@@ -1,5 +1,7 @@
 //! Every adapter keeps every law of its trait: see `daymark_tests::contract`.
 
+#[cfg(target_os = "linux")]
+use daymark_adapters::port_picker::Held;
 use daymark_adapters::port_picker::{Loopback, MemoryPorts};
 use daymark_adapters::state_store::MemoryStore;
 use daymark_tests::contract::clock::{Manual, System};
@@ -13,6 +15,8 @@ clock_laws!(the_manual_clock, Manual::default());
 port_picker_laws!(loopback_ports_of_ipv4, Loopback::V4);
 port_picker_laws!(loopback_ports_of_ipv6, Loopback::V6);
 port_picker_laws!(ports_in_memory, MemoryPorts::default());
+#[cfg(target_os = "linux")]
+port_picker_laws!(held_ports, Held, but_not_listening);
 
 http_server_laws!(a_server_in_process, Sockets::new().await);
 http_server_laws!(a_server_in_memory, InMemory::new().await);

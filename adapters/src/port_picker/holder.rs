@@ -43,15 +43,31 @@ pub(super) fn of_port(addr: SocketAddr) -> Option<String> {
     Some(format!("{} (pid {pid})", command.trim_end()))
 }
 
-/// The inodes of the sockets that listen on `port`. Columns: slot, local, remote, state (0A is LISTEN), …, inode.
+/// Whether connections have `port` as their own, alive or left behind by a server that is gone.
+#[cfg(target_os = "linux")]
+pub(super) fn has_connections(port: u16) -> bool {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .any(|table| rows(&table, port).any(|row| row[3] != "0A"))
+}
+
+/// The inodes of the sockets that listen on `port`.
 #[cfg(target_os = "linux")]
 fn listening_inodes(table: &str, port: u16) -> Vec<String> {
+    rows(table, port)
+        .filter(|row| row[3] == "0A")
+        .map(|row| row[9].to_owned())
+        .collect()
+}
+
+/// The rows whose own port is `port`. Columns: slot, local, remote, state (0A is LISTEN), …, inode.
+#[cfg(target_os = "linux")]
+fn rows(table: &str, port: u16) -> impl Iterator<Item = Vec<&str>> {
     let wanted = format!(":{port:04X}");
     table
         .lines()
         .skip(1)
         .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
-        .filter(|row| row.len() > 9 && row[1].ends_with(&wanted) && row[3] == "0A")
-        .map(|row| row[9].to_owned())
-        .collect()
+        .filter(move |row| row.len() > 9 && row[1].ends_with(&wanted))
 }
