@@ -12,10 +12,10 @@ mod probe;
 mod processes;
 mod pump;
 mod readiness;
+mod search;
 mod sink;
 mod sockets;
 mod tail;
 mod terminal;
 mod tree;
-
-pub use tail::Tail;
+mod trouble;
