@@ -38,7 +38,9 @@ pub mod http_server {
 
     pub use app::{App, AppContext, StopSignal};
     #[cfg(unix)]
-    pub use child_process::Tail;
+    pub use child_process::{
+        Handover, InvalidReadiness, NoNotify, NotReady, Problem, Readiness, Trouble,
+    };
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};
     pub use memory::{MemoryHttp, MemoryServer};

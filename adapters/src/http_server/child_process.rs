@@ -1,4 +1,5 @@
 //! Any program that serves HTTP, as a process tree of its own.
+#![cfg_attr(not(test), expect(dead_code, reason = "not put together yet"))]
 
 mod adopted;
 mod command;
@@ -19,3 +20,7 @@ mod tail;
 mod terminal;
 mod tree;
 mod trouble;
+
+pub use notify::NoNotify;
+pub use readiness::{Handover, InvalidReadiness, NotReady, Readiness};
+pub use trouble::{Problem, Trouble};

@@ -206,6 +206,7 @@ fn bind(addr: SocketAddr, reuse: When) -> io::Result<Socket> {
     Ok(socket)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "held_tests.rs"]
 mod tests;

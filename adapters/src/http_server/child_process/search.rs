@@ -1,14 +1,17 @@
 //! Asking a server until the answer is right: where, whose it is, and what is wrong meanwhile.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use daymark_core::record::Endpoint;
+use futures_util::future::join_all;
 use http::StatusCode;
 use http::uri::PathAndQuery;
+use tokio::time::timeout;
 
-use super::probe;
+use super::probe::{self, Failed};
 use super::readiness::{Handover, NotReady, Pace, Wish};
 use super::sockets::{self, Tree, Verdict};
 use super::trouble::{Problem, Trouble};
@@ -61,6 +64,8 @@ pub(super) struct Search<'a> {
     looked: Option<Instant>,
     /// The other port that answers, and since when.
     other: Option<(u16, Instant)>,
+    /// Other ports of the tree that are known not to speak HTTP.
+    no_http: BTreeSet<u16>,
 }
 
 impl<'a> Search<'a> {
@@ -76,6 +81,7 @@ impl<'a> Search<'a> {
             trouble,
             looked: None,
             other: None,
+            no_http: BTreeSet::new(),
         }
     }
 
@@ -164,6 +170,15 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The first of these ports that answers as a web server does. What speaks no HTTP is asked once: some complain of it.
+    async fn serving_one(&mut self, ports: &BTreeSet<u16>) -> Option<u16> {
+        let asked = ports.difference(&self.no_http).map(|&port| kind_of(port));
+        let kinds = join_all(asked).await;
+        let of = |kind| kinds.iter().filter(move |k| k.1 == kind).map(|k| k.0);
+        self.no_http.extend(of(Kind::NoHttp));
+        of(Kind::Serves).next()
+    }
+
     /// Where nobody listens on the port that was given: does the tree serve on another one?
     async fn look_elsewhere(&mut self, given: u16) -> Result<(), NotReady> {
         if self.looked.is_some_and(|at| at.elapsed() < self.pace.look) {
@@ -173,18 +188,13 @@ impl<'a> Search<'a> {
         let tree = self.tree;
         let found = tokio::task::spawn_blocking(move || sockets::ports_of(tree, given)).await;
         let found = found.unwrap_or_default();
+        let port_is_passed = self.port_is_passed;
         let elsewhere = |found| Problem::Elsewhere {
             given,
             found,
-            port_is_passed: self.port_is_passed,
+            port_is_passed,
         };
-        let mut serving = None;
-        for &port in &found {
-            if serves(port).await {
-                serving = Some(port);
-                break;
-            }
-        }
+        let serving = self.serving_one(&found).await;
         self.trouble.is(match serving.or(found.first().copied()) {
             Some(port) => elsewhere(port),
             None => Problem::NothingListens { port: given },
@@ -203,17 +213,37 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether a GET of `/` on that port is answered as a web server does that is well.
-async fn serves(port: u16) -> bool {
-    let patience = Duration::from_secs(1);
+/// What a GET of `/` on that port shows it to be.
+async fn kind_of(port: u16) -> (u16, Kind) {
+    let patience = Duration::from_millis(500);
     let root = PathAndQuery::from_static("/");
-    for ip in ["127.0.0.1", "::1"] {
-        let Ok(ip) = ip.parse() else { continue };
-        let addr = SocketAddr::new(ip, port);
-        let answer = tokio::time::timeout(patience, probe::get(addr, &root)).await;
-        if answer.is_ok_and(|a| a.is_ok_and(|status| Wanted::Success.accepts(status))) {
-            return true;
-        }
-    }
-    false
+    let port_at = |ip: IpAddr| SocketAddr::new(ip, port);
+    let places = [
+        port_at(Ipv4Addr::LOCALHOST.into()),
+        port_at(Ipv6Addr::LOCALHOST.into()),
+    ];
+    let answers = join_all(places.map(|addr| timeout(patience, probe::get(addr, &root)))).await;
+    let is = |kind: fn(&Result<StatusCode, Failed>) -> bool| answers.iter().flatten().any(kind);
+    let kind = if is(|answer| {
+        answer
+            .as_ref()
+            .is_ok_and(|&status| Wanted::Success.accepts(status))
+    }) {
+        Kind::Serves
+    } else if is(|answer| matches!(answer, Err(Failed::Broken(_)))) {
+        Kind::NoHttp
+    } else {
+        Kind::Other
+    };
+    (port, kind)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A web server that is well.
+    Serves,
+    /// Something that speaks another language.
+    NoHttp,
+    /// Neither, so far.
+    Other,
 }

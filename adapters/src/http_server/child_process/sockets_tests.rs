@@ -100,6 +100,10 @@ proptest! {
 mod real {
     use std::net::{TcpListener, TcpStream};
 
+    use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
+
+    use crate::port_picker::Held;
+
     use super::*;
 
     fn me() -> u32 {
@@ -137,11 +141,10 @@ mod real {
         }
     }
 
-    #[test]
-    fn a_port_where_nobody_listens_is_nobodys() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        drop(listener);
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_nobodys_even_if_it_is_held() {
+        let held = Held.pick(PortPreference::Any).await.unwrap().listener;
+        let addr = held.endpoint().addr();
         assert_eq!(verdict(addr, Tree::From(me())), Verdict::Nobody);
     }
 
