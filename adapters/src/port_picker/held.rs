@@ -14,7 +14,8 @@
 //! The option of the socket that is there counts as it is *now*, so it may be set after `bind`. Hence:
 //!
 //! - A port is bound without the option, and gets it afterwards: nobody else had it, and a server that sets the option, as
-//!   nearly all do, can listen on it, on wildcard addresses too. Who binds with port 0 or connects is never given it.
+//!   nearly all do, can listen on it, on wildcard addresses too. Who binds with port 0 or connects is never given it, not
+//!   even when all other ports of the range are taken.
 //! - If that is refused, and connections are left behind there, the option is set first. Then other sockets that are only
 //!   bound are tolerated, so two of us could hold one port. A *mark* keeps us apart: the same port of one more loopback
 //!   address, that nobody ever connects to, so that the strict way always works for it. Wildcard sockets are in its way too.

@@ -116,10 +116,7 @@ async fn within<T>(
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
-    use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
     use tokio::io::AsyncWriteExt as _;
-
-    use crate::port_picker::Held;
 
     use super::*;
 
@@ -186,9 +183,8 @@ mod tests {
 
     #[tokio::test]
     async fn where_nobody_listens_nothing_is_reached() {
-        // Held, so that no other test is given it.
-        let held = Held.pick(PortPreference::Any).await.unwrap().listener;
-        let addr = held.endpoint().addr();
+        let (_held, port) = sockets::held();
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         assert_eq!(get(addr, &path("/")).await, Err(Failed::Unreachable));
         assert_eq!(accepted(addr).await, Err(Failed::Unreachable));
     }

@@ -1,12 +1,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 
-use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::port_picker::Held;
+use crate::http_server::child_process::sockets::held;
 
 use super::*;
 
@@ -82,13 +81,6 @@ async fn serve(ip: &str, port: u16, status: u16) -> (u16, JoinHandle<()>) {
     (port, server)
 }
 
-/// A port that is held, as a server's would be.
-async fn held() -> (crate::port_picker::HeldPort, u16) {
-    let held = Held.pick(PortPreference::Any).await.unwrap().listener;
-    let port = held.endpoint().port().get();
-    (held, port)
-}
-
 fn v4(port: u16) -> Endpoint {
     Endpoint::v4(NonZeroU16::new(port).unwrap())
 }
@@ -147,7 +139,7 @@ async fn a_server_is_published_at_the_address_that_answers() {
         ("::", false),
         ("::1", true),
     ] {
-        let (_held, port) = held().await;
+        let (_held, port) = held();
         let (_, _server) = serve(ip, port, 404).await;
         let endpoint = ready(&wish("auto", port)).await.unwrap();
         let expected = match v6 {
@@ -161,7 +153,7 @@ async fn a_server_is_published_at_the_address_that_answers() {
 
 #[tokio::test]
 async fn a_server_that_comes_late_is_waited_for() {
-    let (_held, port) = held().await;
+    let (_held, port) = held();
     let wish = wish("auto", port);
     in_vain(&wish, Tree::Below(u32::MAX), |p| {
         matches!(p, Problem::NothingListens { .. })
@@ -185,7 +177,7 @@ async fn the_status_decides() {
         ("http:/x=404", 404, true),
         ("http:/x=404", 200, false),
     ] {
-        let (_held, port) = held().await;
+        let (_held, port) = held();
         let (_, _server) = serve("127.0.0.1", port, status).await;
         let wish = wish(text, port);
         if enough {
@@ -204,7 +196,7 @@ async fn the_status_decides() {
 #[tokio::test]
 async fn a_stranger_who_answers_is_not_believed_and_is_named() {
     for text in ["auto", "tcp", "http:/=200"] {
-        let (_held, port) = held().await;
+        let (_held, port) = held();
         let (_, _server) = serve("127.0.0.1", port, 200).await;
         // The tree is empty, and this process none of it.
         let tree = Tree::Below(std::process::id());
@@ -221,7 +213,7 @@ async fn a_stranger_who_answers_is_not_believed_and_is_named() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_server_that_serves_elsewhere_is_told_from_one_that_is_slow() {
-    let (_held, port) = held().await;
+    let (_held, port) = held();
     // Other tests of this process serve as well, so only that some other port is found is sure.
     let (_other, _server) = serve("127.0.0.1", 0, 200).await;
     let mut wish = wish("auto", port);
@@ -251,7 +243,7 @@ async fn ready_by_lines(wish: &Wish, lines: &[&str]) -> Result<Endpoint, NotRead
 
 #[tokio::test]
 async fn a_server_that_prints_its_port_is_found_there() {
-    let (_held, port) = held().await;
+    let (_held, port) = held();
     let (own, _server) = serve("127.0.0.1", 0, 500).await;
     let wish = wish(r"log:listening on \S*:(?<port>\d+)", port);
     let lines = [
@@ -263,7 +255,7 @@ async fn a_server_that_prints_its_port_is_found_there() {
 
 #[tokio::test]
 async fn a_server_that_prints_that_it_is_ready_is_tried_then() {
-    let (_held, port) = held().await;
+    let (_held, port) = held();
     let (_, _server) = serve("127.0.0.1", port, 500).await;
     let wish = wish("log:^ready", port);
     let endpoint = ready_by_lines(&wish, &["not ready", "ready now"]).await;
@@ -280,7 +272,7 @@ async fn a_server_that_prints_that_it_is_ready_is_tried_then() {
 #[tokio::test]
 async fn a_server_that_says_so_is_ready_when_its_port_is() {
     use std::os::linux::net::SocketAddrExt as _;
-    let (_held, port) = held().await;
+    let (_held, port) = held();
     let (_, _server) = serve("::1", port, 500).await;
     let wish = wish("notify", port);
     let socket = NotifySocket::open().unwrap();

@@ -258,3 +258,6 @@ pub(super) fn is_accepted(_client: SocketAddr, _server: SocketAddr) -> Option<bo
 #[cfg(test)]
 #[path = "sockets_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+pub(super) use tests::held;

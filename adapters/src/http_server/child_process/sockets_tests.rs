@@ -2,6 +2,16 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A port that no other test is given, and on which a server can listen.
+pub(crate) fn held() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v6().unwrap();
+    // Of both families.
+    socket.bind("[::]:0".parse().unwrap()).unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
 const TABLE: &[u8] = b"\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 31337 1 0000 100 0 0 10 0
@@ -100,10 +110,6 @@ proptest! {
 mod real {
     use std::net::{TcpListener, TcpStream};
 
-    use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
-
-    use crate::port_picker::Held;
-
     use super::*;
 
     fn me() -> u32 {
@@ -141,10 +147,10 @@ mod real {
         }
     }
 
-    #[tokio::test]
-    async fn a_port_where_nobody_listens_is_nobodys_even_if_it_is_held() {
-        let held = Held.pick(PortPreference::Any).await.unwrap().listener;
-        let addr = held.endpoint().addr();
+    #[test]
+    fn a_port_where_nobody_listens_is_nobodys_even_if_it_is_held() {
+        let (_held, port) = held();
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         assert_eq!(verdict(addr, Tree::From(me())), Verdict::Nobody);
     }
 
