@@ -39,7 +39,8 @@ pub mod http_server {
     pub use app::{App, AppContext, StopSignal};
     #[cfg(unix)]
     pub use child_process::{
-        Handover, InvalidReadiness, NoNotify, NotReady, Problem, Readiness, Trouble,
+        ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Passthrough,
+        Readiness, Warn, clear_orphans, run_hidden_verb,
     };
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};

@@ -1,5 +1,7 @@
-//! Any program that serves HTTP, as a process tree of its own.
-#![cfg_attr(not(test), expect(dead_code, reason = "not put together yet"))]
+//! Any program that serves HTTP, as a server of ours: a tree of processes, watched from outside.
+//!
+//! One [`ChildProcess`] is one run's; each start is a new tree below a new guard, behind the same listener. What a child
+//! does with its requests isn't known here, so none are counted: it drains for as long as it takes to end by itself.
 
 mod adopted;
 mod command;
@@ -16,11 +18,390 @@ mod readiness;
 mod search;
 mod sink;
 mod sockets;
+mod streams;
 mod tail;
 mod terminal;
 mod tree;
 mod trouble;
 
-pub use notify::NoNotify;
-pub use readiness::{Handover, InvalidReadiness, NotReady, Readiness};
-pub use trouble::{Problem, Trouble};
+use std::ffi::OsString;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use async_trait::async_trait;
+use daymark_core::http_server::{
+    DrainReport, HttpServer, RunningServer, ServeError, ServerEnd, ServerStats,
+    Trouble as CoreTrouble,
+};
+use daymark_core::port_picker::Listener;
+use daymark_core::record::{Endpoint, InstanceId, Name};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::command::{Arguments, Told};
+use self::notify::NotifySocket;
+use self::readiness::{Handover, NotReady, Pace, Wish, wait_until_ready};
+use self::streams::{Carrying, Channels};
+use self::tail::{Lines, Tail};
+use self::trouble::{Problem, Trouble};
+use crate::port_picker::{BoundListener, HeldPort};
+
+pub use orphans::clear_orphans;
+pub use readiness::{InvalidReadiness, Readiness};
+pub use streams::{Passthrough, Warn};
+pub use tree::{Ask, Exit, Spawn, Tree};
+
+/// Does what a process of ours was started for that stands between a supervisor and its command; none if these arguments
+/// ask for nothing of the kind. A program that starts trees of processes calls this first of all, with its arguments after
+/// its name: it starts itself again.
+pub fn run_hidden_verb(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    match arguments.next()?.to_str()? {
+        guard::VERB => Some(guard::guard_main(arguments)),
+        exec::VERB => Some(exec::exec_main(arguments)),
+        _ => None,
+    }
+}
+
+/// What to run, and how.
+#[derive(Clone)]
+pub struct ChildConfig {
+    /// The command and its arguments, in which `{port}`, `{host}` and `{url}` are replaced.
+    pub command: Vec<OsString>,
+    /// What the server is called.
+    pub name: Name,
+    /// Where its record and its log are: an absolute path.
+    pub state_dir: PathBuf,
+    /// Which run this is.
+    pub instance_id: InstanceId,
+    /// What has to be seen before it counts as ready.
+    pub readiness: Readiness,
+    /// Where its output goes.
+    pub passthrough: Passthrough,
+    /// Told when output is lost.
+    pub warn: Warn,
+    /// Whether a person has asked for the end, so that it is asked by SIGINT instead of SIGTERM.
+    pub interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// A listener behind which a child may serve.
+pub trait ChildListener: Listener {
+    /// The socket to pass to the child; none if it is only told the port, and listens by itself.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    fn to_pass(&self) -> io::Result<Option<OwnedFd>>;
+}
+
+impl ChildListener for BoundListener {
+    /// It is made blocking, as who is passed a socket expects (sd_listen_fds(3) says nothing else, and systemd.socket(5) has
+    /// `NonBlocking=` off). All who have it share that flag, and the last child may have changed it.
+    fn to_pass(&self) -> io::Result<Option<OwnedFd>> {
+        let socket = self.duplicate()?;
+        socket.set_nonblocking(false)?;
+        Ok(Some(socket.into()))
+    }
+}
+
+impl ChildListener for HeldPort {
+    fn to_pass(&self) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+}
+
+/// Starts a command, and starts it again for as often as is wanted.
+pub struct ChildProcess<L> {
+    shared: Arc<Shared>,
+    listener: PhantomData<fn(L)>,
+}
+
+/// What can be seen of a run's children from outside. Clones see the same.
+#[derive(Clone)]
+pub struct ChildView(Arc<Shared>);
+
+struct Shared {
+    config: ChildConfig,
+    tail: Tail,
+    /// Opened by the first start: before that, log and streams may be another's.
+    channels: OnceLock<Channels>,
+    /// The newest child's pid; 0 while there is none.
+    pid: AtomicU32,
+}
+
+impl<L> ChildProcess<L> {
+    /// A way to start what `config` says, and a view of what comes of it.
+    #[must_use]
+    pub fn new(config: ChildConfig) -> (Self, ChildView) {
+        let shared = Arc::new(Shared {
+            config,
+            tail: Tail::default(),
+            channels: OnceLock::new(),
+            pid: AtomicU32::new(0),
+        });
+        let view = ChildView(shared.clone());
+        let listener = PhantomData;
+        (Self { shared, listener }, view)
+    }
+}
+
+impl ChildView {
+    /// The pid of the command's own process, if it was started.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.0.pid.load(Ordering::Relaxed)).filter(|&pid| pid != 0)
+    }
+
+    /// The last lines that were printed, at most `count`, without colours and control characters.
+    #[must_use]
+    pub fn last_lines(&self, count: usize) -> Vec<String> {
+        self.0.tail.last(count)
+    }
+
+    /// Waits a little until everything that was printed is written where it belongs. For a run that is over.
+    pub async fn finish(&self) {
+        if let Some(channels) = self.0.channels.get() {
+            channels.finish().await;
+        }
+    }
+}
+
+#[async_trait]
+impl<L: ChildListener> HttpServer for ChildProcess<L> {
+    type Listener = L;
+
+    async fn start(&self, listener: Arc<L>) -> Result<Arc<dyn RunningServer>, ServeError> {
+        let failed = |what: &'static str| {
+            move |source: io::Error| ServeError::Start {
+                what: what.to_owned(),
+                source: Arc::new(source),
+            }
+        };
+        let shared = self.shared.clone();
+        let config = &shared.config;
+        let endpoint = listener.endpoint();
+        let socket = listener.to_pass().map_err(failed("no socket to pass"))?;
+        // From here on the child alone is to serve on it.
+        drop(listener);
+
+        let (lines, printed) = match config.readiness {
+            Readiness::Log(_) => {
+                let (lines, printed) = Lines::channel();
+                (lines, Some(printed))
+            }
+            _ => (Lines::unheard(), None),
+        };
+        let notify = match config.readiness {
+            Readiness::Notify => Some(
+                NotifySocket::open()
+                    .map_err(|error| failed("READY=1 cannot be heard")(io::Error::other(error)))?,
+            ),
+            _ => None,
+        };
+        let channels = shared.channels().map_err(failed("no pipes"))?;
+        let (ends, carrying) = channels.connect(lines).map_err(failed("no pipes"))?;
+        let arguments = Arguments::new(&config.command, endpoint);
+        let told = Told {
+            endpoint,
+            state_dir: &config.state_dir,
+            name: Some(&config.name),
+            instance_id: &config.instance_id,
+            listener: socket.is_some(),
+            notify: notify.as_ref().map(NotifySocket::name),
+        };
+        let wish = Wish {
+            readiness: config.readiness.clone(),
+            handover: match socket {
+                Some(_) => Handover::Socket,
+                None => Handover::Number,
+            },
+            endpoint,
+            port_is_passed: arguments.port_is_passed,
+            pace: Pace::default(),
+        };
+        let tree = Tree::spawn(Spawn {
+            argv: arguments.argv,
+            env: told.environment(),
+            stdin: ends.stdin,
+            stdout: ends.stdout,
+            stderr: ends.stderr,
+            listener: socket,
+            terminal: ends.has_terminal,
+        })
+        .await
+        .map_err(failed("no process"))?;
+        shared.pid.store(tree.main(), Ordering::Relaxed);
+
+        let trouble = Trouble::default();
+        let (found, ready) = watch::channel(None);
+        let (below, seen) = (sockets::Tree::Below(tree.guard()), trouble.clone());
+        let search = tokio::spawn(async move {
+            let answer = wait_until_ready(&wish, below, printed, notify, &seen).await;
+            found.send_replace(Some(answer.map_err(|error| match error {
+                NotReady::Elsewhere(problem) => in_words(&problem),
+                other => CoreTrouble::with(other.to_string()),
+            })));
+        });
+        Ok(Arc::new(Running {
+            shared,
+            tree,
+            trouble,
+            ready,
+            search,
+            carrying: tokio::sync::Mutex::new(carrying),
+            was_asked: AtomicBool::new(false),
+            survivors: Mutex::new(None),
+        }))
+    }
+}
+
+impl Shared {
+    fn channels(&self) -> io::Result<&Channels> {
+        if let Some(channels) = self.channels.get() {
+            return Ok(channels);
+        }
+        let ChildConfig {
+            state_dir,
+            passthrough,
+            warn,
+            ..
+        } = &self.config;
+        let opened = Channels::open(state_dir, *passthrough, self.tail.clone(), warn)?;
+        Ok(self.channels.get_or_init(|| opened))
+    }
+
+    fn explain(&self, exit: Exit) -> ServerEnd {
+        let program = match self.config.command.first() {
+            Some(program) => program.to_string_lossy().into_owned(),
+            None => String::new(),
+        };
+        let (reason, exit_code) = match exit {
+            Exit::Code(code) => (format!("{program} exited with code {code}"), code),
+            Exit::Signal(signal) => (
+                format!("{program} was ended by signal {signal}"),
+                128_u8.saturating_add(signal),
+            ),
+            // SIGKILL, by the kernel.
+            Exit::Lost => (
+                format!("{program} was killed along with its guard"),
+                128 + 9,
+            ),
+        };
+        ServerEnd {
+            reason,
+            exit_code: Some(exit_code),
+        }
+    }
+}
+
+/// A tree at work. Dropping it kills it.
+struct Running {
+    shared: Arc<Shared>,
+    tree: Tree,
+    trouble: Trouble,
+    ready: watch::Receiver<Option<Result<Endpoint, CoreTrouble>>>,
+    search: JoinHandle<()>,
+    carrying: tokio::sync::Mutex<Carrying>,
+    was_asked: AtomicBool,
+    survivors: Mutex<Option<u64>>,
+}
+
+impl Running {
+    /// Waits until nothing is left of it that could be ended.
+    async fn is_gone(&self) -> DrainReport {
+        let survivors = self.tree.gone().await;
+        self.search.abort();
+        self.carrying.lock().await.end().await;
+        *lock(&self.survivors) = Some(survivors);
+        report(survivors)
+    }
+
+    async fn end(&self, how: Ask) -> DrainReport {
+        self.was_asked.store(true, Ordering::Relaxed);
+        if let Some(survivors) = *lock(&self.survivors) {
+            return report(survivors);
+        }
+        self.tree.ask(how);
+        self.is_gone().await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.search.abort();
+    }
+}
+
+#[async_trait]
+impl RunningServer for Running {
+    async fn ready(&self) -> Result<Endpoint, ServeError> {
+        let mut ready = self.ready.clone();
+        let found = async {
+            let found = ready.wait_for(Option::is_some).await;
+            found.ok().and_then(|found| found.clone())
+        };
+        let exit = tokio::select! {
+            biased;
+            exit = self.tree.ended() => exit,
+            found = found => match found {
+                Some(found) => return found.map_err(ServeError::NotReady),
+                // The search was called off, because it is gone.
+                None => self.tree.ended().await,
+            },
+        };
+        // What it said of it is told with it.
+        self.carrying.lock().await.end().await;
+        Err(ServeError::Ended(self.shared.explain(exit)))
+    }
+
+    fn trouble(&self) -> Option<CoreTrouble> {
+        self.trouble.last().as_ref().map(in_words)
+    }
+
+    async fn drain(&self) -> DrainReport {
+        let how = match (self.shared.config.interrupted)() {
+            true => Ask::Interrupt,
+            false => Ask::Terminate,
+        };
+        self.end(how).await
+    }
+
+    async fn abort(&self) -> DrainReport {
+        self.end(Ask::Kill).await
+    }
+
+    async fn ended(&self) -> ServerEnd {
+        let exit = self.tree.ended().await;
+        if self.was_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.shared.explain(exit)
+    }
+
+    fn stats(&self) -> ServerStats {
+        ServerStats::default()
+    }
+}
+
+const fn report(survivors: u64) -> DrainReport {
+    DrainReport {
+        drained: 0,
+        aborted: 0,
+        survivors,
+    }
+}
+
+fn in_words(problem: &Problem) -> CoreTrouble {
+    CoreTrouble {
+        problem: problem.to_string(),
+        remedy: problem.hint().map(str::to_owned),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -54,7 +54,6 @@ impl BoundListener {
     /// # Errors
     ///
     /// As dup(2).
-    #[cfg(not(unix))]
     pub fn duplicate(&self) -> io::Result<TcpListener> {
         self.socket.try_clone()
     }

@@ -12,7 +12,8 @@ use thiserror::Error;
 /// Why there is no socket to hear `READY=1` on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum NoNotify {
+pub(super) enum NoNotify {
+    #[cfg(not(target_os = "linux"))]
     /// Only Linux has abstract names and tells who sends.
     #[error("--ready notify works on Linux only")]
     NotHere,

@@ -81,7 +81,7 @@ impl FromStr for Readiness {
 
 /// How a server gets its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handover {
+pub(super) enum Handover {
     /// As a listening socket.
     Socket,
     /// As a number, which is held for it.
@@ -127,7 +127,7 @@ impl Default for Pace {
 /// Why it makes no sense to wait any longer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum NotReady {
+pub(super) enum NotReady {
     /// It serves, but on another port than the one it was given.
     #[error("{0}")]
     Elsewhere(Problem),

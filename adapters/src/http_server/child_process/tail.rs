@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The last lines, over all streams in the order in which they ended. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Tail(Arc<Mutex<Kept>>);
+pub(super) struct Tail(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -37,7 +37,7 @@ struct Kept {
 impl Tail {
     /// The last lines, at most `count`: at the end those that have no end yet.
     #[must_use]
-    pub fn last(&self, count: usize) -> Vec<String> {
+    pub(super) fn last(&self, count: usize) -> Vec<String> {
         let kept = self.kept();
         let open = kept.open.values().filter(|line| !line.is_empty());
         let all: Vec<&String> = kept.lines.iter().chain(open).collect();

@@ -10,12 +10,12 @@ use super::probe::Failed;
 
 /// The last thing that kept a server from being ready. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Trouble(Arc<Mutex<Option<Problem>>>);
+pub(super) struct Trouble(Arc<Mutex<Option<Problem>>>);
 
 impl Trouble {
     /// What it was; none where nothing was tried yet.
     #[must_use]
-    pub fn last(&self) -> Option<Problem> {
+    pub(super) fn last(&self) -> Option<Problem> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -30,7 +30,7 @@ impl Trouble {
 /// Why a server isn't ready yet.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Problem {
+pub(super) enum Problem {
     /// Nobody listens.
     #[error("nothing listens on port {port}")]
     NothingListens {
@@ -101,7 +101,7 @@ pub enum Problem {
 impl Problem {
     /// What can be done about it, where something can.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(super) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Elsewhere {
                 port_is_passed: false,
