@@ -210,7 +210,7 @@ impl Settings {
 }
 
 /// How often a server looks after its record even if the system tells of no change.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl<A> Builder<A> {
     /// The state directory itself, which holds `server.json`, instead of `<root>/<name>`. It is made if it is missing, with

@@ -18,6 +18,9 @@ mod open;
 mod output;
 mod place;
 mod prune;
+mod restart;
+#[cfg(unix)]
+mod run;
 mod seen;
 mod serve;
 mod status;
@@ -42,8 +45,13 @@ struct Context {
     /// When the command began.
     begun: Instant,
     state_dir: Option<PathBuf>,
+    /// Whether this is the process that `run -d` leaves behind.
+    detached: bool,
     output: Output,
 }
+
+/// The first word on the command line of the process that `run -d` leaves behind.
+const DETACHED: &str = "__detached";
 
 /// Does what the command line says.
 #[must_use]
@@ -56,22 +64,34 @@ pub fn main() -> ExitCode {
         return code;
     }
     let begun = Instant::now();
-    let parsed = args::command().try_get_matches().and_then(|matches| {
-        let name_wins = args::name_outranks_state_dir(&matches);
-        Cli::from_arg_matches(&matches).map(|cli| (cli, name_wins))
-    });
+    let mut words: Vec<_> = std::env::args_os().collect();
+    let detached = words.get(1).is_some_and(|word| word == DETACHED);
+    if detached {
+        words.remove(1);
+    }
+    let parsed = args::command()
+        .try_get_matches_from(words)
+        .and_then(|matches| {
+            let name_wins = args::name_outranks_state_dir(&matches);
+            Cli::from_arg_matches(&matches).map(|cli| (cli, name_wins))
+        });
     let (cli, name_wins) = match parsed {
         Ok(parsed) => parsed,
         Err(answer) => return not_a_verb(&answer),
     };
     let context = Context {
         begun,
-        output: Output::new(&cli.everywhere),
+        detached,
+        output: Output::new(&cli.everywhere, detached),
         state_dir: cli.everywhere.state_dir.filter(|_| !name_wins),
     };
     let done = match &cli.verb {
         // Whatever becomes of the streams, the server's own fate decides.
         Verb::Serve(args) => return serve::run(args, context).into(),
+        #[cfg(unix)]
+        Verb::Run(args) => return run::run(args, context).into(),
+        #[cfg(not(unix))]
+        Verb::Run(_) => Err(explain::no_supervision()),
         Verb::Status(args) => status::run(args, &context),
         Verb::Url(args) => url::run(args, &context),
         Verb::List(args) => list::run(args, &context),
@@ -80,6 +100,7 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(args, &context),
         Verb::Logs(args) => logs::run(args, &context),
         Verb::Stop(args) => stop::run(args, &context),
+        Verb::Restart(args) => restart::run(args, &context),
         Verb::Doctor(args) => doctor::run(args, &context),
         Verb::Prune => prune::run(&context),
         Verb::Completions(args) => completions::run(args, &context),

@@ -4,6 +4,8 @@
 //! record: see [`Place::connect`] and [`Place::stop`].
 
 mod connect;
+mod process;
+mod restart;
 mod stop;
 mod watch;
 
@@ -23,6 +25,7 @@ use thiserror::Error;
 use crate::directories;
 
 pub use connect::{ConnectError, Connection};
+pub use restart::RestartServerError;
 pub use stop::{StopOptions, StopServerError, Stopped};
 pub use watch::{WaitError, Watch};
 

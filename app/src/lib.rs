@@ -7,6 +7,8 @@ mod discovery;
 mod park;
 mod server;
 mod signals;
+#[cfg(all(unix, feature = "cli"))]
+mod supervise;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -17,8 +19,7 @@ mod directory;
 pub use builder::{Builder, Given, Port};
 pub use daymark_adapters::http_server::{App, AppContext, StopSignal};
 pub use daymark_core::clock::Timestamp;
-pub use daymark_core::http_server::ServeError;
-pub use daymark_core::http_server::ServerStats;
+pub use daymark_core::http_server::{ServeError, ServerEnd, ServerStats, Trouble};
 pub use daymark_core::port_picker::PickError;
 pub use daymark_core::presence::Presence;
 pub use daymark_core::record::{
@@ -26,11 +27,13 @@ pub use daymark_core::record::{
 };
 pub use daymark_core::state_store::{AcquireError, PublishError, Recovered, WithdrawError};
 pub use daymark_core::{
-    Events, Handle, Leftover, LifecycleEvent, StartError, Status, StopCause, StopError, StopReport,
+    Events, Handle, Leftover, LifecycleEvent, RestartCause, StartError, Status, StopCause,
+    StopError, StopReport,
 };
 pub use discovery::{
-    ConnectError, Connection, Place, PlaceError, Sighting, StopOptions, StopServerError, Stopped,
-    WaitError, Watch, connect, discover, list, wait_down, wait_ready, watch,
+    ConnectError, Connection, Place, PlaceError, RestartServerError, Sighting, StopOptions,
+    StopServerError, Stopped, WaitError, Watch, connect, discover, list, wait_down, wait_ready,
+    watch,
 };
 pub use server::{Prepared, Server};
 pub use signals::{FirstSignal, Signal};

@@ -1,5 +1,6 @@
 //! The command line as it is written. Every flag has a twin in the environment: `DAYMARK_` and its name.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,10 +34,14 @@ Exit codes:
     0  done; stop: also if it was not running
     1  failed
     2  wrong usage
-    3  not running (status, url, open, logs)
-    4  already running (serve)
+    3  not running (status, url, open, logs, restart)
+    4  already running (serve, run)
   124  timed out
-  130  ended by Ctrl-C (serve)";
+  125  the command was not run, or not as it should be (run)
+  126  the command cannot be executed (run)
+  127  the command is not there (run)
+  130  ended by Ctrl-C (serve, run)
+  run and --then: otherwise that of the command; 128 and the signal's number if one ended it";
 
 /// What can be said to every verb, before it or after it.
 #[derive(Args, Debug)]
@@ -64,6 +69,11 @@ const EVERYWHERE: &str = "Options of every command";
 pub(super) enum Verb {
     /// Serve a directory, until a signal or `daymark stop` ends it
     Serve(ServeArgs),
+    /// Run any server: find it a port, publish it when it answers, look after it, and end all of it
+    ///
+    /// In the command's arguments, {port}, {host} and {url} are replaced. In its environment are PORT, HOST, DAYMARK_URL,
+    /// DAYMARK_NAME and DAYMARK_STATE_DIR.
+    Run(RunArgs),
     /// Say what may be believed of a server; exit code 0 only if it is live
     Status(StatusArgs),
     /// Print the URL of a live server
@@ -83,6 +93,8 @@ pub(super) enum Verb {
     Logs(LogsArgs),
     /// Stop servers, and wait until they are gone
     Stop(StopArgs),
+    /// Have `daymark run` replace its server by a new one, on the same port, and wait until that is ready
+    Restart(RestartArgs),
     /// Check what Daymark needs here, and say what to do about what is missing
     Doctor(DoctorArgs),
     /// Remove what servers left that are not running
@@ -122,6 +134,90 @@ pub(super) struct ServeArgs {
     /// How long requests may take to finish when it stops
     #[arg(long, value_name = "TIME", env = "DAYMARK_DRAIN", default_value = "10s", value_parser = duration::parse)]
     pub(super) drain: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    /// What others find the server by [default: the current directory's name]
+    #[arg(short, long, env = "DAYMARK_NAME")]
+    pub(super) name: Option<String>,
+    /// The port; 0 for any free one [default: that of the last run if it is free, else any]
+    #[arg(short, long, env = "DAYMARK_PORT")]
+    pub(super) port: Option<u16>,
+    /// How the command gets its port
+    #[arg(
+        long,
+        value_name = "HOW",
+        env = "DAYMARK_LISTEN",
+        default_value = "number"
+    )]
+    pub(super) listen: Listen,
+    /// When it is ready: auto (it answers below 500), tcp, http:/PATH[=STATUS], notify (sd_notify), or log:REGEX, where a
+    /// group named port says which port it chose
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "DAYMARK_READY",
+        default_value = "auto"
+    )]
+    pub(super) ready: String,
+    /// How long it may take to be ready
+    #[arg(long, value_name = "TIME", env = "DAYMARK_READY_TIMEOUT", default_value = "60s", value_parser = duration::parse)]
+    pub(super) ready_timeout: Duration,
+    /// How long it may take to end when it is asked to, before it is killed
+    #[arg(long, value_name = "TIME", env = "DAYMARK_DRAIN", default_value = "10s", value_parser = duration::parse)]
+    pub(super) drain: Duration,
+    /// Return once it is ready, and leave it running
+    #[arg(short, long, env = "DAYMARK_DETACH", value_parser = FalseyValueParser::new(), conflicts_with = "then")]
+    pub(super) detach: bool,
+    /// If it is running already, that is as good
+    #[arg(long, env = "DAYMARK_REUSE", value_parser = FalseyValueParser::new())]
+    pub(super) reuse: bool,
+    /// If it is running already, stop that one first
+    #[arg(long, env = "DAYMARK_REPLACE", value_parser = FalseyValueParser::new(), conflicts_with = "reuse")]
+    pub(super) replace: bool,
+    /// When to start it again if it ends by itself
+    #[arg(
+        long,
+        value_name = "WHEN",
+        env = "DAYMARK_RESTART",
+        default_value = "never"
+    )]
+    pub(super) restart: Restart,
+    /// Run this in a shell once it is ready, then stop, with its exit code
+    #[arg(long, value_name = "COMMAND", env = "DAYMARK_THEN")]
+    pub(super) then: Option<String>,
+    /// The server's command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Listen {
+    /// As a number: PORT, or {port} in its arguments. The port is kept free for it
+    Number,
+    /// As a listening socket, at descriptor 3 (LISTEN_FDS): nobody is ever refused, also while it restarts
+    Fd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Restart {
+    /// Not at all
+    Never,
+    /// If its exit code is not 0
+    OnFailure,
+    /// In any case
+    Always,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RestartArgs {
+    /// The server
+    #[arg(env = "DAYMARK_NAME")]
+    pub(super) name: Option<String>,
+    /// How long it may take until it is ready again
+    #[arg(long, value_name = "TIME", env = "DAYMARK_TIMEOUT", default_value = "60s", value_parser = duration::parse)]
+    pub(super) timeout: Duration,
 }
 
 #[derive(Args, Debug)]
@@ -262,7 +358,7 @@ fn heed_environment(command: Command) -> Command {
 }
 
 /// Whether a NAME on the command line is to be heeded, and `DAYMARK_STATE_DIR` in the environment isn't: what was typed
-/// comes first. `serve` takes both, a directory and a name for what is in it.
+/// comes first. `serve` and `run` take both, a directory and a name for what is in it.
 pub(super) fn name_outranks_state_dir(matches: &ArgMatches) -> bool {
     let Some((verb, matches)) = matches.subcommand() else {
         return false;
@@ -273,7 +369,7 @@ pub(super) fn name_outranks_state_dir(matches: &ArgMatches) -> bool {
     };
     let typed = |id| source_of(id) == Some(ValueSource::CommandLine);
     let inherited = source_of("state_dir") == Some(ValueSource::EnvVariable);
-    verb != "serve" && inherited && (typed("name") || typed("names"))
+    !["serve", "run"].contains(&verb) && inherited && (typed("name") || typed("names"))
 }
 
 #[cfg(test)]

@@ -5,13 +5,15 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(unix)]
+use daymark_adapters::http_server::InvalidReadiness;
 use daymark_core::http_server::ServeError;
 use daymark_core::port_picker::PickError;
 use daymark_core::state_store::{AcquireError, PublishError};
 
 use crate::{
-    ConnectError, InvalidName, Leftover, PlaceError, Presence, Sighting, StartError, StopCause,
-    StopReport, StopServerError, directories,
+    ConnectError, InvalidName, Leftover, PlaceError, Presence, RestartServerError, Sighting,
+    StartError, StopCause, StopReport, StopServerError, directories,
 };
 
 use super::args::Awaited;
@@ -188,6 +190,78 @@ pub(super) fn start(error: &StartError, name: &str, selector: &str) -> Failure {
     }
 }
 
+#[cfg(not(unix))]
+pub(super) fn no_supervision() -> Failure {
+    Failure::new(
+        Exit::RunnerFailed,
+        "daymark run is not there for this system yet",
+        "embed the library, or run the server by itself",
+    )
+}
+
+#[cfg(unix)]
+pub(super) fn invalid_readiness(error: InvalidReadiness) -> Failure {
+    Failure::new(
+        Exit::Usage,
+        format!("--ready: {}", chain(&error)),
+        "for instance --ready http:/health=200, or --ready 'log:listening on port (?<port>[0-9]+)'",
+    )
+}
+
+/// Why a command that was to be run isn't, or not as it should be.
+pub(super) fn run_start(error: &StartError, name: &str, selector: &str) -> Failure {
+    let mut failure = start(error, name, selector);
+    match error {
+        StartError::ServerEnded(end) => {
+            failure.sentence = format!("{end} before it was ready");
+            failure.exit = end.exit_code.map_or(Exit::RunnerFailed, Exit::Of);
+            failure.hint = match end.exit_code {
+                Some(0) => "it must stay in the foreground: look for an option that keeps it there",
+                Some(126 | 127) => "check the command after --, and what its first line says (#!)",
+                _ => "what it printed last says why",
+            }
+            .to_owned();
+            if end.exit_code == Some(0) {
+                failure.exit = Exit::RunnerFailed;
+            }
+        }
+        StartError::TimedOut { trouble, .. } => {
+            let remedy = trouble.as_ref().and_then(|trouble| trouble.remedy.clone());
+            failure.hint = remedy.unwrap_or_else(|| {
+                "give it longer with --ready-timeout, or say with --ready how it shows that it is ready"
+                    .to_owned()
+            });
+        }
+        _ if failure.exit == Exit::AlreadyRunning => {
+            failure.hint = format!(
+                "use that one with --reuse, or end it with --replace (or daymark stop {selector})"
+            );
+        }
+        _ => {}
+    }
+    if failure.exit == Exit::Failed {
+        failure.exit = Exit::RunnerFailed;
+    }
+    failure
+}
+
+/// Why a command that was ready has ended, unless it was asked to or its exit code is 0.
+pub(super) fn run_ended(stopped: &StopCause, selector: &str) -> Option<Failure> {
+    let mut failure = cause(stopped, selector)?;
+    match stopped {
+        StopCause::ServerEnded(end) if end.exit_code == Some(0) => return None,
+        StopCause::ServerEnded(end) => {
+            failure.sentence = end.to_string();
+            failure.exit = end.exit_code.map_or(Exit::RunnerFailed, Exit::Of);
+            failure.hint = format!(
+                "daymark logs {selector} shows what it said; --restart on-failure starts it again"
+            );
+        }
+        _ => failure.exit = Exit::RunnerFailed,
+    }
+    Some(failure)
+}
+
 /// What a stop left behind.
 pub(super) fn unclean(report: &StopReport) -> Option<Failure> {
     let left = report.left.first()?;
@@ -199,6 +273,11 @@ pub(super) fn unclean(report: &StopReport) -> Option<Failure> {
                 "nobody believes it any more; {}",
                 about_files(&error.source)
             ),
+        ),
+        Leftover::Processes(_) => Failure::new(
+            Exit::Failed,
+            format!("stopped, but {left}"),
+            "they belong to another user (sudo?): end them as that user",
         ),
         _ => Failure::new(
             Exit::Failed,
@@ -268,6 +347,35 @@ pub(super) fn not_stopped(error: &StopServerError, target: &Target) -> Failure {
         _ => format!("daymark doctor {selector} looks for what is wrong"),
     };
     Failure::new(Exit::Failed, sentence, hint)
+}
+
+pub(super) fn not_restarted(error: &RestartServerError, target: &Target) -> Failure {
+    let name = target.label();
+    let selector = &target.selector;
+    if let RestartServerError::NotLive(sighting) = error {
+        return seen::not_live(sighting, selector);
+    }
+    let (exit, hint) = match error {
+        RestartServerError::TimedOut(_) => (
+            Exit::TimedOut,
+            format!("wait longer with --timeout; daymark logs {selector} shows what it says"),
+        ),
+        RestartServerError::NotSupervised => (
+            Exit::Failed,
+            "daymark run can restart what it runs; what runs by itself is stopped and started"
+                .to_owned(),
+        ),
+        RestartServerError::NotProven(_) => (
+            Exit::Failed,
+            "restart it where it runs, or by whoever started it".to_owned(),
+        ),
+        _ => (
+            Exit::Failed,
+            format!("daymark logs {selector} shows what it said"),
+        ),
+    };
+    let sentence = format!("{name} is not restarted: {}", chain(error));
+    Failure::new(exit, sentence, hint)
 }
 
 pub(super) fn waited(

@@ -71,16 +71,27 @@ failed
 wrong usage
 .TP
 .B 3
-not running (\fBstatus\fR, \fBurl\fR, \fBopen\fR)
+not running (\fBstatus\fR, \fBurl\fR, \fBopen\fR, \fBlogs\fR, \fBrestart\fR)
 .TP
 .B 4
-already running (\fBserve\fR)
+already running (\fBserve\fR, \fBrun\fR)
 .TP
 .B 124
 timed out
 .TP
+.B 125
+the command was not run, or not as it should be (\fBrun\fR)
+.TP
+.B 126
+the command cannot be executed (\fBrun\fR)
+.TP
+.B 127
+the command is not there (\fBrun\fR)
+.TP
 .B 130
-ended by Ctrl-C (\fBserve\fR)
+ended by Ctrl-C (\fBserve\fR, \fBrun\fR)
+.PP
+\fBrun\fR and \fB\-\-then\fR: otherwise that of the command; 128 and the signal's number if one ended it.
 .SH ENVIRONMENT
 Every option has a twin: \fBDAYMARK_STATE_DIR\fR for \fB\-\-state\-dir\fR, and so on. An option on the command line comes first. A variable that is set to nothing counts as not set.
 .TP
@@ -97,12 +108,21 @@ no colours
 .I ~/.local/state/daymark/run/NAME/server.json
 the record of a server: one JSON object, believed only while its writer holds a lock on it
 .TP
+.I ~/.local/state/daymark/run/NAME/logs/server.log
+what a command that is \fBrun\fR prints; \fIserver.log.1\fR is the one before
+.TP
 .I ~/.local/state/daymark/run/NAME/server.lock
 the ownership of the directory; only those who start servers lock it
 .SH EXAMPLES
 .TP
 .B daymark serve site \-n docs \-\-open
 serve the directory \fIsite\fR under the name docs, and open the browser
+.TP
+.B daymark run \-n api \-\- uvicorn app:app \-\-port {port}
+run a server of any kind under the name api, with a port that nobody else can take
+.TP
+.B daymark run \-\-then \(aqnpm test\(aq \-\- node server.js
+run a server for as long as its tests take, and exit as they do
 .TP
 .B curl \(dq$(daymark url docs)index.html\(dq
 ask it for a page

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::mpsc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anstream::AutoStream;
@@ -45,7 +45,8 @@ pub(super) struct Output {
 #[derive(Debug)]
 struct Writer {
     texts: mpsc::Sender<(Stream, String)>,
-    done: mpsc::Receiver<()>,
+    /// Shared by those who speak, and looked at by the last.
+    done: Mutex<mpsc::Receiver<()>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,9 +63,10 @@ struct Streams {
 }
 
 impl Output {
-    pub(super) fn new(wishes: &Everywhere) -> Self {
+    /// As it is wished; a command that another one listens to speaks JSON.
+    pub(super) fn new(wishes: &Everywhere, is_listened_to: bool) -> Self {
         Self {
-            json: wishes.json,
+            json: wishes.json || is_listened_to,
             verbose: wishes.verbose,
             quiet: wishes.quiet,
             streams: Streams {
@@ -88,6 +90,7 @@ impl Output {
             // Nobody may be waiting any more.
             let _ = tell.send(());
         });
+        let done = Mutex::new(done);
         self.writer = spawned.ok().map(|_| Writer { texts, done });
         self
     }
@@ -97,6 +100,7 @@ impl Output {
         if let Some(Writer { texts, done }) = self.writer {
             drop(texts);
             // Whatever comes of it, there is no more to be done.
+            let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
             let _ = done.recv_timeout(PATIENCE);
         }
     }

@@ -128,7 +128,7 @@ pub(super) fn name_of(dir: &Path) -> Result<Name, Failure> {
         })
 }
 
-fn current_name() -> Result<Name, Failure> {
+pub(super) fn current_name() -> Result<Name, Failure> {
     let dir: PathBuf = std::env::current_dir().map_err(|error| {
         Failure::new(
             Exit::Failed,

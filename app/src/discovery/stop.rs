@@ -14,6 +14,7 @@ use daymark_core::record::ServerRecord;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::process::Pinned;
 use super::{Place, Sighting};
 
 /// How to stop a server.
@@ -97,7 +98,7 @@ enum Asked {
 
 /// The server that is being stopped.
 struct Target {
-    process: process::Pinned,
+    process: Pinned,
     record: Box<ServerRecord>,
     asked: Asked,
     /// When patience with what was asked ends; none if never.
@@ -169,7 +170,7 @@ impl Place {
         if let Some(reason) = pid_is_foreign(&record.origin, identity::origin()) {
             return Err(not_proven(sighting, Some(reason)));
         }
-        let pinned = process::Pinned::new(record.pid).map_err(failed("open the process"))?;
+        let pinned = Pinned::new(record.pid).map_err(failed("open the process"))?;
         let Some(process) = pinned.filter(|_| look.still_holds()) else {
             return Ok(None);
         };
@@ -240,102 +241,5 @@ fn not_proven(sighting: &Sighting, reason: Option<&str>) -> StopServerError {
             .unwrap_or("it cannot be proven to be running")
             .to_owned(),
         sighting: Box::new(sighting.clone()),
-    }
-}
-
-/// One process, whatever becomes of its number: a pidfd (pidfd_open(2)).
-#[cfg(target_os = "linux")]
-mod process {
-    use std::io;
-    use std::os::fd::OwnedFd;
-
-    use rustix::io::Errno;
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-
-    #[derive(Debug)]
-    pub(super) struct Pinned(OwnedFd);
-
-    impl Pinned {
-        /// The process that has this pid now, if there is one.
-        pub(super) fn new(pid: u32) -> io::Result<Option<Self>> {
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
-                None | Some(Err(Errno::SRCH)) => Ok(None),
-                Some(opened) => Ok(Some(Self(opened?))),
-            }
-        }
-
-        pub(super) fn terminate(&self) -> io::Result<()> {
-            self.send(Signal::TERM)
-        }
-
-        pub(super) fn kill(&self) -> io::Result<()> {
-            self.send(Signal::KILL)
-        }
-
-        fn send(&self, signal: Signal) -> io::Result<()> {
-            match pidfd_send_signal(&self.0, signal) {
-                // It is gone already.
-                Ok(()) | Err(Errno::SRCH) => Ok(()),
-                Err(error) => Err(error.into()),
-            }
-        }
-    }
-}
-
-/// One process, by its number: here nothing better is to be had without unsafe code. The looks before and after leave a
-/// window of microseconds.
-#[cfg(all(unix, not(target_os = "linux")))]
-mod process {
-    use std::io;
-
-    use rustix::io::Errno;
-    use rustix::process::{Pid, Signal, kill_process};
-
-    #[derive(Debug)]
-    pub(super) struct Pinned(Pid);
-
-    impl Pinned {
-        pub(super) fn new(pid: u32) -> io::Result<Option<Self>> {
-            Ok(i32::try_from(pid).ok().and_then(Pid::from_raw).map(Self))
-        }
-
-        pub(super) fn terminate(&self) -> io::Result<()> {
-            self.send(Signal::TERM)
-        }
-
-        pub(super) fn kill(&self) -> io::Result<()> {
-            self.send(Signal::KILL)
-        }
-
-        fn send(&self, signal: Signal) -> io::Result<()> {
-            match kill_process(self.0, signal) {
-                Ok(()) | Err(Errno::SRCH) => Ok(()),
-                Err(error) => Err(error.into()),
-            }
-        }
-    }
-}
-
-/// Windows has no signal that asks a process to end.
-#[cfg(not(unix))]
-mod process {
-    use std::io;
-
-    #[derive(Debug)]
-    pub(super) struct Pinned(std::convert::Infallible);
-
-    impl Pinned {
-        pub(super) fn new(_pid: u32) -> io::Result<Option<Self>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        pub(super) fn terminate(&self) -> io::Result<()> {
-            match self.0 {}
-        }
-
-        pub(super) fn kill(&self) -> io::Result<()> {
-            match self.0 {}
-        }
     }
 }

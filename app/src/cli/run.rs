@@ -1,0 +1,258 @@
+//! `daymark run`: any command that serves HTTP, found, published and looked after like a server of our own.
+
+mod detach;
+mod program;
+mod then;
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+
+use daymark_adapters::http_server::{Passthrough, Readiness};
+use daymark_core::RestartPolicy;
+use daymark_core::port_picker::PortPreference;
+
+use crate::supervise::Supervised;
+use crate::{
+    Name, Place, Prepared, ServerRecord, StartError, StopOptions, StopReport, directories,
+};
+
+use super::args::{Listen, Restart, RunArgs};
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::place::{self, Target, parse_name};
+use super::telling::{Manner, Telling, conclude, event, ready_line, report_of, without_failure};
+use super::{Context, block_on, explain};
+
+/// How often to try for a place that others may take again as soon as it is free.
+const TRIES: usize = 5;
+
+/// How many of the last lines of output to show when a start has failed.
+const LINES: usize = 20;
+
+pub(super) fn run(args: &RunArgs, context: Context) -> Exit {
+    if args.detach && !context.detached {
+        return detach::run(context);
+    }
+    if context.detached {
+        // It can't fail: whoever has just been started leads no group (setsid(2)).
+        let _ = rustix::process::setsid();
+    }
+    let made = Running::make(args, &context);
+    let output = Arc::new(context.output.into_background());
+    let (name, done) = match made {
+        Ok(running) => (Some(running.name.clone()), running.go(&output)),
+        Err(failure) => (None, Err(failure)),
+    };
+    let exit = conclude(done, name.as_ref(), &output);
+    if let Some(output) = Arc::into_inner(output) {
+        output.finish();
+    }
+    exit
+}
+
+/// What is to be run.
+struct Running<'a> {
+    args: &'a RunArgs,
+    begun: std::time::Instant,
+    name: Name,
+    /// How to name it on a command line.
+    selector: String,
+    state_dir: PathBuf,
+    readiness: Readiness,
+    passthrough: Passthrough,
+}
+
+/// How a supervised run ended.
+struct Ended {
+    report: Arc<StopReport>,
+    /// The exit code of `--then`, if that came to its end.
+    then: Option<u8>,
+}
+
+impl<'a> Running<'a> {
+    fn make(args: &'a RunArgs, context: &Context) -> Result<Self, Failure> {
+        let readiness: Readiness = args.ready.parse().map_err(explain::invalid_readiness)?;
+        let name = match &args.name {
+            Some(name) => parse_name(name)?,
+            None => place::current_name()?,
+        };
+        let (selector, state_dir) = match &context.state_dir {
+            Some(dir) => (place::state_dir_option(dir), std::path::absolute(dir)),
+            None => (name.to_string(), directories::state_dir(&name)),
+        };
+        program::check(&args.command)?;
+        Ok(Self {
+            args,
+            begun: context.begun,
+            selector,
+            state_dir: state_dir.map_err(|error| explain::no_directories(&error))?,
+            readiness,
+            passthrough: match (context.detached, context.output.json || args.then.is_some()) {
+                (true, _) => Passthrough::Nothing,
+                (false, true) => Passthrough::AllToStderr,
+                (false, false) => Passthrough::AsItIs,
+            },
+            name,
+        })
+    }
+
+    fn go(&self, output: &Arc<Output>) -> Result<Exit, Failure> {
+        for _ in 0..TRIES {
+            let error = match self.supervise(output) {
+                Ok(done) => return done,
+                Err(error) => error,
+            };
+            match error.already_running() {
+                Some(record) if self.args.reuse => return self.reuse(record, output),
+                Some(_) if self.args.replace => self.make_way(output)?,
+                _ => return Err(self.not_started(&error, Vec::new())),
+            }
+        }
+        Err(Failure::new(
+            Exit::AlreadyRunning,
+            format!("others keep taking the place of {}", self.name),
+            format!("daymark watch {} shows who comes and goes", self.selector),
+        ))
+    }
+
+    /// Runs it to its end. An error means that the place is another's; what else may go wrong is a failure.
+    fn supervise(&self, output: &Arc<Output>) -> Result<Result<Exit, Failure>, StartError> {
+        let (prepared, child) = self.supervised(output).prepare()?;
+        let (handle, first_signal) = (prepared.handle(), prepared.first_signal());
+        let events = prepared.subscribe();
+        let shown = child.clone();
+        let telling = Telling {
+            begun: self.begun,
+            name: self.name.clone(),
+            selector: self.selector.clone(),
+            state_file: place::text(prepared.state_file()),
+            manner: Manner::Run,
+            child: Box::new(move || shown.pid()),
+        };
+        let ran = block_on(async {
+            let ended = telling
+                .during(self.serve(prepared, output), events, output)
+                .await;
+            child.finish().await;
+            ended
+        });
+        let ended = match ran {
+            Ok(ended) => ended,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let then = ended.as_ref().ok().and_then(|ended| ended.then);
+        let report = match report_of(ended.map(|ended| ended.report), &handle) {
+            Ok(report) => report,
+            Err(error) if error.already_running().is_some() => return Err(error),
+            Err(error) => return Ok(Err(self.not_started(&error, child.last_lines(LINES)))),
+        };
+        let failure =
+            explain::unclean(&report).or_else(|| explain::run_ended(&report.cause, &self.selector));
+        Ok(Ok(match (failure, then) {
+            (Some(failure), then) => {
+                output.failure(&failure);
+                then.filter(|&code| code != 0)
+                    .map_or(failure.exit, Exit::Of)
+            }
+            (None, Some(code)) => Exit::Of(code),
+            (None, None) => without_failure(&first_signal),
+        }))
+    }
+
+    fn supervised(&self, output: &Arc<Output>) -> Supervised {
+        let output = Arc::downgrade(output);
+        Supervised {
+            name: self.name.clone(),
+            state_dir: self.state_dir.clone(),
+            command: self.args.command.clone(),
+            port: match self.args.port.map(std::num::NonZeroU16::new) {
+                Some(Some(port)) => PortPreference::Exact(port),
+                _ => PortPreference::Any,
+            },
+            sticky: self.args.port.is_none(),
+            pass_socket: self.args.listen == Listen::Fd,
+            readiness: self.readiness.clone(),
+            ready_timeout: self.args.ready_timeout,
+            drain: self.args.drain,
+            restart: match self.args.restart {
+                Restart::Never => RestartPolicy::Never,
+                Restart::OnFailure => RestartPolicy::OnFailure,
+                Restart::Always => RestartPolicy::Always,
+            },
+            passthrough: self.passthrough,
+            warn: Arc::new(move |sentence| {
+                if let Some(output) = output.upgrade() {
+                    output.warning(sentence);
+                }
+            }),
+        }
+    }
+
+    /// Starts it, and waits for its end, or that of `--then`.
+    async fn serve(&self, prepared: Prepared, output: &Output) -> Result<Ended, StartError> {
+        let starting = format!("starting {}", self.name);
+        let server = output.meanwhile(&starting, prepared.start_async()).await?;
+        let handle = server.handle();
+        let mut stopped = pin!(handle.wait_stopped());
+        let mut then = None;
+        if let Some(command) = &self.args.then {
+            let next = then::Then::start(command, server.record(), &self.state_dir);
+            then = then::status(next, &mut stopped, output).await;
+            handle.request_stop(None);
+        }
+        let report = match handle.wait_stopped().await {
+            Ok(report) => report,
+            Err(_) => return Err(StartError::Gone),
+        };
+        Ok(Ended { report, then })
+    }
+
+    fn not_started(&self, error: &StartError, lines: Vec<String>) -> Failure {
+        let mut failure = explain::run_start(error, self.name.as_str(), &self.selector);
+        failure.lines = lines;
+        failure
+    }
+
+    /// The server that is there is as good.
+    fn reuse(&self, record: &ServerRecord, output: &Output) -> Result<Exit, Failure> {
+        match output.json {
+            true => output.object(
+                &event("ready", Some(&self.name))
+                    .with("url", record.endpoint.url())
+                    .with("port", record.endpoint.port().get())
+                    .with("pid", record.pid)
+                    .with("instance_id", record.instance_id.map(|id| id.to_string()))
+                    .with(
+                        "state_file",
+                        place::text(&self.state_dir.join("server.json")),
+                    )
+                    .with("ms", super::duration::millis(self.begun.elapsed()))
+                    .with("reused", true),
+            ),
+            false => output.note(&ready_line(&self.name, self.begun, record)),
+        }
+        let Some(command) = &self.args.then else {
+            return Ok(Exit::Done);
+        };
+        let code = block_on(async {
+            let next = then::Then::start(command, record, &self.state_dir);
+            then::status(next, std::future::pending::<()>(), output).await
+        })?;
+        Ok(code.map_or(Exit::RunnerFailed, Exit::Of))
+    }
+
+    /// Stops the server that is there.
+    fn make_way(&self, output: &Output) -> Result<(), Failure> {
+        let place = Place::at(&self.state_dir).map_err(|error| explain::place(&error))?;
+        let target = Target {
+            place,
+            selector: self.selector.clone(),
+        };
+        let stopping = target.place.stop(StopOptions::new(self.args.drain, true));
+        let what = format!("stopping the other {}", self.name);
+        block_on(output.meanwhile(&what, stopping))?
+            .map(drop)
+            .map_err(|error| explain::not_stopped(&error, &target))
+    }
+}
