@@ -46,6 +46,7 @@ struct Context {
     begun: Instant,
     state_dir: Option<PathBuf>,
     /// Whether this is the process that `run -d` leaves behind.
+    #[cfg(unix)]
     detached: bool,
     output: Output,
 }
@@ -81,6 +82,7 @@ pub fn main() -> ExitCode {
     };
     let context = Context {
         begun,
+        #[cfg(unix)]
         detached,
         output: Output::new(&cli.everywhere, detached),
         state_dir: cli.everywhere.state_dir.filter(|_| !name_wins),

@@ -336,8 +336,9 @@ impl Shared {
             return Ok(());
         };
         let path = ownership.dir.path().join(LOCK);
-        if ownership.dir.is_new() && self.proof.published().is_none() {
-            // A start that failed leaves nothing. As for `prune`, this is safe under the lock; what isn't empty stays.
+        let is_empty = || ownership.dir.names().is_ok_and(|names| names == [LOCK]);
+        if ownership.dir.is_new() && self.proof.published().is_none() && is_empty() {
+            // A start that failed leaves nothing, but what others have put there. As for `prune`, this is safe under the lock.
             let _ = ownership.dir.remove(LOCK);
             let _ = ownership.dir.remove_itself();
         }

@@ -13,10 +13,13 @@ pub(super) enum Exit {
     TimedOut,
     /// `run` itself failed, and not the command.
     RunnerFailed,
+    #[cfg(unix)]
     NotExecutable,
+    #[cfg(unix)]
     NotFound,
     Interrupted,
     /// That of a command that was run.
+    #[cfg(unix)]
     Of(u8),
 }
 
@@ -30,9 +33,12 @@ impl Exit {
             Self::AlreadyRunning => 4,
             Self::TimedOut => 124,
             Self::RunnerFailed => 125,
+            #[cfg(unix)]
             Self::NotExecutable => 126,
+            #[cfg(unix)]
             Self::NotFound => 127,
             Self::Interrupted => 130,
+            #[cfg(unix)]
             Self::Of(code) => code,
         }
     }

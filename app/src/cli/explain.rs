@@ -190,6 +190,18 @@ pub(super) fn start(error: &StartError, name: &str, selector: &str) -> Failure {
     }
 }
 
+/// A regular expression's error draws a picture; its last line says what is wrong.
+#[cfg(unix)]
+fn one_line(text: &str) -> String {
+    match text.split_once(": regex parse error:") {
+        Some((first, picture)) => {
+            let last = picture.lines().next_back().unwrap_or_default();
+            format!("{first}: {}", last.trim_start_matches("error: "))
+        }
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(not(unix))]
 pub(super) fn no_supervision() -> Failure {
     Failure::new(
@@ -203,12 +215,13 @@ pub(super) fn no_supervision() -> Failure {
 pub(super) fn invalid_readiness(error: InvalidReadiness) -> Failure {
     Failure::new(
         Exit::Usage,
-        format!("--ready: {}", chain(&error)),
+        format!("--ready: {}", one_line(&chain(&error))),
         "for instance --ready http:/health=200, or --ready 'log:listening on port (?<port>[0-9]+)'",
     )
 }
 
 /// Why a command that was to be run isn't, or not as it should be.
+#[cfg(unix)]
 pub(super) fn run_start(error: &StartError, name: &str, selector: &str) -> Failure {
     let mut failure = start(error, name, selector);
     match error {
@@ -246,6 +259,7 @@ pub(super) fn run_start(error: &StartError, name: &str, selector: &str) -> Failu
 }
 
 /// Why a command that was ready has ended, unless it was asked to or its exit code is 0.
+#[cfg(unix)]
 pub(super) fn run_ended(stopped: &StopCause, selector: &str) -> Option<Failure> {
     let mut failure = cause(stopped, selector)?;
     match stopped {

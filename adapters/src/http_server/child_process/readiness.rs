@@ -117,7 +117,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             first: Duration::from_millis(5),
-            later: Duration::from_millis(100),
+            later: Duration::from_millis(25),
             look: Duration::from_millis(500),
             elsewhere: Duration::from_secs(5),
         }

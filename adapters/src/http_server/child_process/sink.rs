@@ -154,6 +154,14 @@ impl Sink {
     pub(super) async fn finish(&self, within: Duration) -> u64 {
         let shared = &self.0.shared;
         shared.close();
+        self.flush(within).await;
+        shared.die();
+        shared.state().lost
+    }
+
+    /// Waits until all is written that was pushed so far, or for so long.
+    pub(super) async fn flush(&self, within: Duration) {
+        let shared = &self.0.shared;
         let deadline = Instant::now() + within;
         loop {
             let idle = shared.idle.notified();
@@ -163,8 +171,6 @@ impl Sink {
                 break;
             }
         }
-        shared.die();
-        shared.state().lost
     }
 }
 

@@ -57,8 +57,8 @@ pub(super) struct Ends {
 }
 
 /// What carries one child's output.
-#[derive(Default)]
 pub(super) struct Carrying {
+    log: Option<Sink>,
     pumps: Vec<JoinHandle<()>>,
     /// Keeps the size of the child's terminal that of ours.
     resizing: Option<JoinHandle<()>>,
@@ -74,7 +74,11 @@ impl Channels {
     ) -> io::Result<Self> {
         let sink = |name: &'static str| {
             let warn = warn.clone();
-            move |trouble: &sink::Trouble| warn(&in_words(name, trouble))
+            move |trouble: &sink::Trouble| match trouble {
+                // Who has left doesn't want it.
+                sink::Trouble::Failed(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                trouble => warn(&in_words(name, trouble)),
+            }
         };
         let log = LogFile::open(state_dir).and_then(|log| Sink::log(log, sink("the log")));
         let log = log
@@ -108,7 +112,11 @@ impl Channels {
             Passthrough::AllToStderr => (io::stderr().is_terminal(), io::stderr().is_terminal()),
             Passthrough::AsItIs => (io::stdout().is_terminal(), io::stderr().is_terminal()),
         };
-        let mut carrying = Carrying::default();
+        let mut carrying = Carrying {
+            log: self.log.clone(),
+            pumps: Vec::new(),
+            resizing: None,
+        };
         let mut terminal = None;
         let stdout = match out_shows {
             true => {
@@ -173,13 +181,17 @@ impl Carrying {
         }));
     }
 
-    /// Waits a little until all is read. For a child that is gone.
+    /// Waits a little until all is read, and is in the log: whoever finds the server gone finds there what it said. For a
+    /// child that is gone.
     pub(super) async fn end(&mut self) {
         let pumps = self.pumps.iter_mut().filter(|task| !task.is_finished());
         let all = futures_util::future::join_all(pumps);
         // If time runs out, somebody else has their other ends.
         let _ = tokio::time::timeout(LAST_WORDS, all).await;
         self.let_go();
+        if let Some(log) = &self.log {
+            log.flush(LAST_WORDS).await;
+        }
     }
 
     fn let_go(&self) {

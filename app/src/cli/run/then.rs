@@ -35,6 +35,8 @@ impl Then {
             .env("DAYMARK_URL", endpoint.url())
             .env("DAYMARK_STATE_DIR", state_dir)
             .env_remove("DAYMARK_THEN")
+            // It isn't a part of the server.
+            .env_remove("DAYMARK_INSTANCE_ID")
             .kill_on_drop(true);
         if let Some(name) = &record.name {
             shell.env("DAYMARK_NAME", name.as_str());
