@@ -140,6 +140,7 @@ fn adapters_do_not_import_each_other() {
             // What a port picker hands out is what a server serves on.
             let code = code(&path)
                 .replace("crate::port_picker::BoundListener", "")
+                .replace("crate::port_picker::HeldPort", "")
                 .replace("crate::port_picker::MemoryListener", "");
             for other in folders.iter().filter(|other| **other != folder) {
                 let import = format!("crate::{other}");

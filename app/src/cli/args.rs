@@ -1,6 +1,5 @@
 //! The command line as it is written. Every flag has a twin in the environment: `DAYMARK_` and its name.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +12,10 @@ use clap::{
 use clap_complete::Shell;
 
 use super::duration;
+
+mod run;
+
+pub(super) use run::{Listen, Restart, RunArgs};
 
 /// Run an HTTP server on this machine that other programs find, trust, wait for and stop.
 #[derive(Debug, Parser)]
@@ -134,80 +137,6 @@ pub(super) struct ServeArgs {
     /// How long requests may take to finish when it stops
     #[arg(long, value_name = "TIME", env = "DAYMARK_DRAIN", default_value = "10s", value_parser = duration::parse)]
     pub(super) drain: Duration,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct RunArgs {
-    /// What others find the server by [default: the current directory's name]
-    #[arg(short, long, env = "DAYMARK_NAME")]
-    pub(super) name: Option<String>,
-    /// The port; 0 for any free one [default: that of the last run if it is free, else any]
-    #[arg(short, long, env = "DAYMARK_PORT")]
-    pub(super) port: Option<u16>,
-    /// How the command gets its port
-    #[arg(
-        long,
-        value_name = "HOW",
-        env = "DAYMARK_LISTEN",
-        default_value = "number"
-    )]
-    pub(super) listen: Listen,
-    /// When it is ready: auto (it answers below 500), tcp, http:/PATH[=STATUS], notify (sd_notify), or log:REGEX, where a
-    /// group named port says which port it chose
-    #[arg(
-        long,
-        value_name = "MODE",
-        env = "DAYMARK_READY",
-        default_value = "auto"
-    )]
-    pub(super) ready: String,
-    /// How long it may take to be ready
-    #[arg(long, value_name = "TIME", env = "DAYMARK_READY_TIMEOUT", default_value = "60s", value_parser = duration::parse)]
-    pub(super) ready_timeout: Duration,
-    /// How long it may take to end when it is asked to, before it is killed
-    #[arg(long, value_name = "TIME", env = "DAYMARK_DRAIN", default_value = "10s", value_parser = duration::parse)]
-    pub(super) drain: Duration,
-    /// Return once it is ready, and leave it running
-    #[arg(short, long, env = "DAYMARK_DETACH", value_parser = FalseyValueParser::new(), conflicts_with = "then")]
-    pub(super) detach: bool,
-    /// If it is running already, that is as good
-    #[arg(long, env = "DAYMARK_REUSE", value_parser = FalseyValueParser::new())]
-    pub(super) reuse: bool,
-    /// If it is running already, stop that one first
-    #[arg(long, env = "DAYMARK_REPLACE", value_parser = FalseyValueParser::new(), conflicts_with = "reuse")]
-    pub(super) replace: bool,
-    /// When to start it again if it ends by itself
-    #[arg(
-        long,
-        value_name = "WHEN",
-        env = "DAYMARK_RESTART",
-        default_value = "never"
-    )]
-    pub(super) restart: Restart,
-    /// Run this in a shell once it is ready, then stop, with its exit code
-    #[arg(long, value_name = "COMMAND", env = "DAYMARK_THEN")]
-    pub(super) then: Option<String>,
-    /// The server's command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub(super) command: Vec<OsString>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Listen {
-    /// As a number: PORT, or {port} in its arguments. The port is kept free for it
-    Number,
-    /// As a listening socket, at descriptor 3 (LISTEN_FDS): nobody is ever refused, also while it restarts
-    Fd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Restart {
-    /// Not at all
-    Never,
-    /// If its exit code is not 0
-    OnFailure,
-    /// In any case
-    Always,
 }
 
 #[derive(Args, Debug)]

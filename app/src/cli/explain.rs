@@ -5,8 +5,6 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-#[cfg(unix)]
-use daymark_adapters::http_server::InvalidReadiness;
 use daymark_core::http_server::ServeError;
 use daymark_core::port_picker::PickError;
 use daymark_core::state_store::{AcquireError, PublishError};
@@ -190,18 +188,6 @@ pub(super) fn start(error: &StartError, name: &str, selector: &str) -> Failure {
     }
 }
 
-/// A regular expression's error draws a picture; its last line says what is wrong.
-#[cfg(unix)]
-fn one_line(text: &str) -> String {
-    match text.split_once(": regex parse error:") {
-        Some((first, picture)) => {
-            let last = picture.lines().next_back().unwrap_or_default();
-            format!("{first}: {}", last.trim_start_matches("error: "))
-        }
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(not(unix))]
 pub(super) fn no_supervision() -> Failure {
     Failure::new(
@@ -209,71 +195,6 @@ pub(super) fn no_supervision() -> Failure {
         "daymark run is not there for this system yet",
         "embed the library, or run the server by itself",
     )
-}
-
-#[cfg(unix)]
-pub(super) fn invalid_readiness(error: InvalidReadiness) -> Failure {
-    Failure::new(
-        Exit::Usage,
-        format!("--ready: {}", one_line(&chain(&error))),
-        "for instance --ready http:/health=200, or --ready 'log:listening on port (?<port>[0-9]+)'",
-    )
-}
-
-/// Why a command that was to be run isn't, or not as it should be.
-#[cfg(unix)]
-pub(super) fn run_start(error: &StartError, name: &str, selector: &str) -> Failure {
-    let mut failure = start(error, name, selector);
-    match error {
-        StartError::ServerEnded(end) => {
-            failure.sentence = format!("{end} before it was ready");
-            failure.exit = end.exit_code.map_or(Exit::RunnerFailed, Exit::Of);
-            failure.hint = match end.exit_code {
-                Some(0) => "it must stay in the foreground: look for an option that keeps it there",
-                Some(126 | 127) => "check the command after --, and what its first line says (#!)",
-                _ => "what it printed last says why",
-            }
-            .to_owned();
-            if end.exit_code == Some(0) {
-                failure.exit = Exit::RunnerFailed;
-            }
-        }
-        StartError::TimedOut { trouble, .. } => {
-            let remedy = trouble.as_ref().and_then(|trouble| trouble.remedy.clone());
-            failure.hint = remedy.unwrap_or_else(|| {
-                "give it longer with --ready-timeout, or say with --ready how it shows that it is ready"
-                    .to_owned()
-            });
-        }
-        _ if failure.exit == Exit::AlreadyRunning => {
-            failure.hint = format!(
-                "use that one with --reuse, or end it with --replace (or daymark stop {selector})"
-            );
-        }
-        _ => {}
-    }
-    if failure.exit == Exit::Failed {
-        failure.exit = Exit::RunnerFailed;
-    }
-    failure
-}
-
-/// Why a command that was ready has ended, unless it was asked to or its exit code is 0.
-#[cfg(unix)]
-pub(super) fn run_ended(stopped: &StopCause, selector: &str) -> Option<Failure> {
-    let mut failure = cause(stopped, selector)?;
-    match stopped {
-        StopCause::ServerEnded(end) if end.exit_code == Some(0) => return None,
-        StopCause::ServerEnded(end) => {
-            failure.sentence = end.to_string();
-            failure.exit = end.exit_code.map_or(Exit::RunnerFailed, Exit::Of);
-            failure.hint = format!(
-                "daymark logs {selector} shows what it said; --restart on-failure starts it again"
-            );
-        }
-        _ => failure.exit = Exit::RunnerFailed,
-    }
-    Some(failure)
 }
 
 /// What a stop left behind.

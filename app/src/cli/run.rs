@@ -1,6 +1,7 @@
 //! `daymark run`: any command that serves HTTP, found, published and looked after like a server of our own.
 
 mod detach;
+mod failures;
 mod program;
 mod then;
 
@@ -72,7 +73,7 @@ struct Ended {
 
 impl<'a> Running<'a> {
     fn make(args: &'a RunArgs, context: &Context) -> Result<Self, Failure> {
-        let readiness: Readiness = args.ready.parse().map_err(explain::invalid_readiness)?;
+        let readiness: Readiness = args.ready.parse().map_err(failures::invalid_readiness)?;
         let name = match &args.name {
             Some(name) => parse_name(name)?,
             None => place::current_name()?,
@@ -148,7 +149,7 @@ impl<'a> Running<'a> {
             Err(error) => return Ok(Err(self.not_started(&error, child.last_lines(LINES)))),
         };
         let failure =
-            explain::unclean(&report).or_else(|| explain::run_ended(&report.cause, &self.selector));
+            explain::unclean(&report).or_else(|| failures::ended(&report.cause, &self.selector));
         Ok(Ok(match (failure, then) {
             (Some(failure), then) => {
                 output.failure(&failure);
@@ -209,7 +210,7 @@ impl<'a> Running<'a> {
     }
 
     fn not_started(&self, error: &StartError, lines: Vec<String>) -> Failure {
-        let mut failure = explain::run_start(error, self.name.as_str(), &self.selector);
+        let mut failure = failures::not_started(error, self.name.as_str(), &self.selector);
         failure.lines = lines;
         failure
     }

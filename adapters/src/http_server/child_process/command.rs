@@ -115,7 +115,12 @@ impl Told<'_> {
             ("WATCHDOG_PID", None),
             ("WATCHDOG_USEC", None),
         ];
-        all.into_iter().map(|(k, v)| (k.into(), v)).collect()
+        // What was said to this supervisor isn't said to whatever the child may run.
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        let ours = ours.filter(|name| name.as_bytes().starts_with(b"DAYMARK_"));
+        let removed = ours.map(|name| (name, None));
+        let told = all.into_iter().map(|(k, v)| (k.into(), v));
+        removed.chain(told).collect()
     }
 }
 
