@@ -13,9 +13,12 @@ use tokio::sync::Notify;
 use super::*;
 use crate::clock::Timestamp;
 use crate::handle::StopError;
-use crate::http_server::ServerStats;
+use crate::http_server::{DrainReport, ServeError, ServerStats};
+use crate::port_picker::{Listener, PickError, Picked};
 use crate::presence::{Observation, Phase};
 use crate::record::Endpoint;
+use crate::restart::ATTEMPTS;
+use crate::state_store::{AcquireError, Custody, PublishError, Recovered, WithdrawError};
 
 mock! {
     Ports {}
