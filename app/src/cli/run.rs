@@ -6,7 +6,6 @@ mod program;
 mod then;
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 
 use daymark_adapters::http_server::{Passthrough, Readiness};
@@ -15,14 +14,15 @@ use daymark_core::port_picker::PortPreference;
 
 use crate::supervise::Supervised;
 use crate::{
-    Name, Place, Prepared, ServerRecord, StartError, StopOptions, StopReport, directories,
+    FirstSignal, Name, Place, Prepared, ServerRecord, StartError, StopCause, StopOptions,
+    StopReport, directories,
 };
 
 use super::args::{Listen, Restart, RunArgs};
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::place::{self, Target, parse_name};
-use super::telling::{Manner, Telling, conclude, event, ready_line, report_of, without_failure};
+use super::telling::{Manner, Telling, conclude, event, report_of, without_failure};
 use super::{Context, block_on, explain};
 
 /// How often to try for a place that others may take again as soon as it is free.
@@ -64,11 +64,19 @@ struct Running<'a> {
     passthrough: Passthrough,
 }
 
-/// How a supervised run ended.
+/// How a run ended that had begun.
 struct Ended {
     report: Arc<StopReport>,
-    /// The exit code of `--then`, if that came to its end.
+    /// The exit code of `--then`.
     then: Option<u8>,
+    first_signal: FirstSignal,
+}
+
+/// Why a run didn't begin.
+enum Obstacle {
+    /// The place is another's.
+    Taken(StartError),
+    Other(Failure),
 }
 
 impl<'a> Running<'a> {
@@ -100,14 +108,15 @@ impl<'a> Running<'a> {
 
     fn go(&self, output: &Arc<Output>) -> Result<Exit, Failure> {
         for _ in 0..TRIES {
-            let error = match self.supervise(output) {
-                Ok(done) => return done,
-                Err(error) => error,
+            let taken = match self.supervise(output) {
+                Ok(ended) => return self.conclude(ended, output),
+                Err(Obstacle::Other(failure)) => return Err(failure),
+                Err(Obstacle::Taken(error)) => error,
             };
-            match error.already_running() {
+            match taken.already_running() {
                 Some(record) if self.args.reuse => return self.reuse(record, output),
                 Some(_) if self.args.replace => self.make_way(output)?,
-                _ => return Err(self.not_started(&error, Vec::new())),
+                _ => return Err(self.not_started(&taken, Vec::new())),
             }
         }
         Err(Failure::new(
@@ -117,9 +126,12 @@ impl<'a> Running<'a> {
         ))
     }
 
-    /// Runs it to its end. An error means that the place is another's; what else may go wrong is a failure.
-    fn supervise(&self, output: &Arc<Output>) -> Result<Result<Exit, Failure>, StartError> {
-        let (prepared, child) = self.supervised(output).prepare()?;
+    /// Runs it to its end.
+    fn supervise(&self, output: &Arc<Output>) -> Result<Ended, Obstacle> {
+        let (prepared, child) = match self.supervised(output).prepare() {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(Obstacle::Other(self.not_started(&error, Vec::new()))),
+        };
         let (handle, first_signal) = (prepared.handle(), prepared.first_signal());
         let events = prepared.subscribe();
         let shown = child.clone();
@@ -131,34 +143,46 @@ impl<'a> Running<'a> {
             manner: Manner::Run,
             child: Box::new(move || shown.pid()),
         };
-        let ran = block_on(async {
-            let ended = telling
-                .during(self.serve(prepared, output), events, output)
-                .await;
+        let mut then = None;
+        let serving = self.serve(prepared, &mut then, output);
+        let ended = block_on(async {
+            let ended = telling.during(serving, events, output).await;
             child.finish().await;
             ended
         });
-        let ended = match ran {
-            Ok(ended) => ended,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let then = ended.as_ref().ok().and_then(|ended| ended.then);
-        let report = match report_of(ended.map(|ended| ended.report), &handle) {
+        let report = match report_of(ended.map_err(Obstacle::Other)?, &handle) {
             Ok(report) => report,
-            Err(error) if error.already_running().is_some() => return Err(error),
-            Err(error) => return Ok(Err(self.not_started(&error, child.last_lines(LINES)))),
-        };
-        let failure =
-            explain::unclean(&report).or_else(|| failures::ended(&report.cause, &self.selector));
-        Ok(Ok(match (failure, then) {
-            (Some(failure), then) => {
-                output.failure(&failure);
-                then.filter(|&code| code != 0)
-                    .map_or(failure.exit, Exit::Of)
+            Err(error) if error.already_running().is_some() => return Err(Obstacle::Taken(error)),
+            Err(error) => {
+                let lines = child.last_lines(LINES);
+                return Err(Obstacle::Other(self.not_started(&error, lines)));
             }
-            (None, Some(code)) => Exit::Of(code),
-            (None, None) => without_failure(&first_signal),
-        }))
+        };
+        Ok(Ended {
+            report,
+            then,
+            first_signal,
+        })
+    }
+
+    /// The exit code of a run that had begun.
+    fn conclude(&self, ended: Ended, output: &Output) -> Result<Exit, Failure> {
+        let Ended { report, then, .. } = &ended;
+        let failure =
+            explain::unclean(report).or_else(|| failures::ended(&report.cause, &self.selector));
+        let Some(failure) = failure else {
+            return Ok(match then {
+                Some(code) => Exit::Of(*code),
+                None => without_failure(&ended.first_signal),
+            });
+        };
+        output.failure(&failure);
+        // What `--then` made of it counts, unless it was cut short by just that.
+        let cut_short = matches!(report.cause, StopCause::ServerEnded(_));
+        Ok(match then {
+            Some(code) if *code != 0 && !cut_short => Exit::Of(*code),
+            _ => failure.exit,
+        })
     }
 
     fn supervised(&self, output: &Arc<Output>) -> Supervised {
@@ -191,22 +215,21 @@ impl<'a> Running<'a> {
     }
 
     /// Starts it, and waits for its end, or that of `--then`.
-    async fn serve(&self, prepared: Prepared, output: &Output) -> Result<Ended, StartError> {
+    async fn serve(
+        &self,
+        prepared: Prepared,
+        then: &mut Option<u8>,
+        output: &Output,
+    ) -> Result<Arc<StopReport>, StartError> {
         let starting = format!("starting {}", self.name);
         let server = output.meanwhile(&starting, prepared.start_async()).await?;
         let handle = server.handle();
-        let mut stopped = pin!(handle.wait_stopped());
-        let mut then = None;
         if let Some(command) = &self.args.then {
             let next = then::Then::start(command, server.record(), &self.state_dir);
-            then = then::status(next, &mut stopped, output).await;
+            *then = then::status(next, handle.wait_stopped(), output).await;
             handle.request_stop(None);
         }
-        let report = match handle.wait_stopped().await {
-            Ok(report) => report,
-            Err(_) => return Err(StartError::Gone),
-        };
-        Ok(Ended { report, then })
+        handle.wait_stopped().await.map_err(|_| StartError::Gone)
     }
 
     fn not_started(&self, error: &StartError, lines: Vec<String>) -> Failure {
@@ -231,7 +254,12 @@ impl<'a> Running<'a> {
                     .with("ms", super::duration::millis(self.begun.elapsed()))
                     .with("reused", true),
             ),
-            false => output.note(&ready_line(&self.name, self.begun, record)),
+            false => output.note(&format!(
+                "{}  is there already  {}  (pid {})",
+                self.name,
+                record.endpoint.url().trim_end_matches('/'),
+                record.pid
+            )),
         }
         let Some(command) = &self.args.then else {
             return Ok(Exit::Done);

@@ -11,8 +11,7 @@ use daymark_core::state_store::Recovered;
 use daymark_core::{Handle, RestartCause};
 
 use crate::{
-    Events, FirstSignal, LifecycleEvent, Name, ServerRecord, Signal, StartError, Status, StopCause,
-    StopReport,
+    Events, FirstSignal, LifecycleEvent, Name, Signal, StartError, Status, StopCause, StopReport,
 };
 
 use super::duration;
@@ -77,7 +76,14 @@ impl Telling {
     fn tell(&self, event: &LifecycleEvent, output: &Output) {
         match event {
             LifecycleEvent::Ready(record) => {
-                let line = ready_line(&self.name, self.begun, record);
+                let line = format!(
+                    "{}  {} in {}  {}  (pid {})",
+                    self.name,
+                    paint(GOOD, "ready"),
+                    duration::words(self.begun.elapsed()),
+                    record.endpoint.url().trim_end_matches('/'),
+                    record.pid,
+                );
                 match self.manner {
                     Manner::Serve => output.result(&line),
                     Manner::Run => output.note(&line),
@@ -204,17 +210,6 @@ impl Telling {
             _ => {}
         }
     }
-}
-
-/// What people are told of a server that is ready.
-pub(super) fn ready_line(name: &Name, begun: Instant, record: &ServerRecord) -> String {
-    format!(
-        "{name}  {} in {}  {}  (pid {})",
-        paint(GOOD, "ready"),
-        duration::words(begun.elapsed()),
-        record.endpoint.url().trim_end_matches('/'),
-        record.pid,
-    )
 }
 
 /// The port in a record that carried no instance, so that nobody could tell whether its writer lives.

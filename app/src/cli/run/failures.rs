@@ -60,7 +60,7 @@ pub(super) fn ended(stopped: &StopCause, selector: &str) -> Option<Failure> {
             failure.sentence = end.to_string();
             failure.exit = end.exit_code.map_or(Exit::RunnerFailed, Exit::Of);
             failure.hint = format!(
-                "daymark logs {selector} shows what it said; --restart on-failure starts it again"
+                "daymark logs {selector} shows what it said; see --restart to have it started again"
             );
         }
         _ => failure.exit = Exit::RunnerFailed,
