@@ -26,6 +26,8 @@ const TRIES: usize = 16;
 pub struct Look {
     observation: Observation,
     seen: Option<(StateDir, File)>,
+    /// An owner without a record, who says so and is named by the system.
+    owner: Option<(StateDir, u32)>,
 }
 
 impl Look {
@@ -35,16 +37,23 @@ impl Look {
         let without = |observation| Self {
             observation,
             seen: None,
+            owner: None,
         };
         match StateDir::open(path) {
             Ok(Some(dir)) => {
-                let (mut observation, file) = see(&dir);
-                if observation == Observation::NoRecord(None) {
-                    observation = Observation::NoRecord(word_of_owner(&dir));
+                let (observation, file) = see(&dir);
+                if observation != Observation::NoRecord(None) {
+                    return Self {
+                        observation,
+                        seen: file.map(|file| (dir, file)),
+                        owner: None,
+                    };
                 }
+                let word = word_of_owner(&dir);
                 Self {
-                    observation,
-                    seen: file.map(|file| (dir, file)),
+                    observation: Observation::NoRecord(word.map(|(phase, _)| phase)),
+                    seen: None,
+                    owner: word.and_then(|(_, pid)| pid).map(|pid| (dir, pid)),
                 }
             }
             Ok(None) => without(Observation::NoRecord(None)),
@@ -89,6 +98,21 @@ impl Look {
         self.seen.as_ref().is_some_and(|(dir, file)| {
             dir.proof_is_held(file).unwrap_or(false) && dir.leads_to(RECORD, file)
         })
+    }
+
+    /// The process that owns the place and has no record: it is starting, or stopping. None where the system doesn't tell, or
+    /// tells another one than the lock file does.
+    #[must_use]
+    pub fn owner_without_record(&self) -> Option<u32> {
+        self.owner.as_ref().map(|(_, pid)| *pid)
+    }
+
+    /// The second look for that one: whether it is still the same.
+    #[must_use]
+    pub fn owner_still_holds(&self) -> bool {
+        self.owner
+            .as_ref()
+            .is_some_and(|(dir, pid)| word_of_owner(dir).is_some_and(|(_, now)| now == Some(*pid)))
     }
 
     /// Blocks until the record's writer doesn't vouch for it any more: withdrawn, replaced, or dead. No time limit.
@@ -143,17 +167,18 @@ fn unopened(error: &io::Error) -> Observation {
     }
 }
 
-/// What the owner says it is doing, if there is one.
-fn word_of_owner(dir: &StateDir) -> Option<Phase> {
+/// What the owner says it is doing, if there is one; and its pid, if what it says agrees with what the system does. It may
+/// not: who tries whether the place is free has the lock for an instant, too.
+fn word_of_owner(dir: &StateDir) -> Option<(Phase, Option<u32>)> {
     let lock = dir.open_to_read(LOCK).ok()?;
-    if !state_dir::seems_locked(&lock) {
-        return None;
-    }
+    let holder = state_dir::lock_holder(&lock)?;
+    let hint = Hint::read(&lock)?;
     // It is published in no time, or lost and about to be published again.
-    Some(match Hint::read(&lock)?.phase {
+    let phase = match hint.phase {
         Phase::Stopping => Phase::Stopping,
         Phase::Starting | Phase::Serving => Phase::Starting,
-    })
+    };
+    Some((phase, (holder == hint.pid).then_some(holder)))
 }
 
 fn read_record(file: &File) -> Result<Box<ServerRecord>, Observation> {

@@ -256,13 +256,13 @@ pub(super) const fn means_symlink(_error: &io::Error) -> bool {
     false
 }
 
-/// Whether some process holds a lock on the file.
-pub(super) fn seems_locked(file: &File) -> bool {
+/// The process that holds a lock on the file: 0, for which one isn't told.
+pub(super) fn lock_holder(file: &File) -> Option<u32> {
     match file.try_lock_shared() {
         Ok(()) => {
             let _ = file.unlock();
-            false
+            None
         }
-        Err(_) => true,
+        Err(_) => Some(0),
     }
 }

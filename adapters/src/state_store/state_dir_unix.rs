@@ -346,30 +346,31 @@ pub(super) fn means_symlink(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::LOOP)
 }
 
-/// Whether some process holds a lock on the file, as far as the system tells without trying it: `/proc/locks`
+/// The process that holds a lock on the file, as far as the system tells without trying it: `/proc/locks`
 /// (proc_locks(5)).
 #[cfg(target_os = "linux")]
-pub(super) fn seems_locked(file: &File) -> bool {
+pub(super) fn lock_holder(file: &File) -> Option<u32> {
     /// The kernel may leave a line out while other locks come and go.
     const READS: u32 = 3;
 
-    let Ok(meta) = file.metadata() else {
-        return false;
-    };
+    let meta = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
     let wanted = format!("{major:02x}:{minor:02x}:{}", meta.ino());
-    let is_listed = |locks: String| {
-        locks
-            .lines()
-            .any(|line| line.contains(" FLOCK ") && line.split(' ').any(|word| word == wanted))
+    // Columns: number, (-> for who waits,) class, kind, mode, pid, file, range.
+    let listed = |locks: String| {
+        let of_file = |line: &&str| line.contains(" FLOCK ") && !line.contains(" -> ");
+        locks.lines().filter(of_file).find_map(|line| {
+            let mut words = line.split_ascii_whitespace().rev().skip(2);
+            (words.next()? == wanted).then(|| words.next()?.parse().ok())?
+        })
     };
-    (0..READS).any(|_| std::fs::read_to_string("/proc/locks").is_ok_and(is_listed))
+    (0..READS).find_map(|_| std::fs::read_to_string("/proc/locks").ok().and_then(listed))
 }
 
-/// No: here it can't be told without trying the lock.
+/// Here it can't be told without trying the lock.
 #[cfg(not(target_os = "linux"))]
-pub(super) const fn seems_locked(_file: &File) -> bool {
-    false
+pub(super) const fn lock_holder(_file: &File) -> Option<u32> {
+    None
 }
 
 fn require_regular(file: &File) -> io::Result<()> {

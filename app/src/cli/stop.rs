@@ -87,7 +87,7 @@ async fn stop_all(targets: &[Target], options: StopOptions) -> Vec<Outcome> {
 const fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Ok(Stopped::WasNotRunning) => "was_not_running",
-        Ok(Stopped::Stopped(_)) => "stopped",
+        Ok(Stopped::Stopped(_) | Stopped::NeverReady) => "stopped",
         Ok(Stopped::Killed(_)) => "killed",
         Err(_) => "failed",
     }

@@ -52,6 +52,8 @@ pub enum Stopped {
     WasNotRunning,
     /// It stopped when it was asked.
     Stopped(Box<ServerRecord>),
+    /// It was starting, and was stopped before it had a record.
+    NeverReady,
     /// It had to be killed.
     Killed(Box<ServerRecord>),
 }
@@ -99,7 +101,9 @@ enum Asked {
 /// The server that is being stopped.
 struct Target {
     process: Pinned,
-    record: Box<ServerRecord>,
+    pid: u32,
+    /// None if it has not been live yet.
+    record: Option<Box<ServerRecord>>,
     asked: Asked,
     /// When patience with what was asked ends; none if never.
     until: Option<Instant>,
@@ -120,12 +124,11 @@ impl Place {
             let look = Look::at(self.state_dir());
             let sighting = self.interpret(&look);
             let is_alive = matches!(sighting.presence, Presence::Live | Presence::Unreachable);
-            let is_target = |record: &ServerRecord| {
-                target
-                    .as_ref()
-                    .is_none_or(|t| t.record.instance_id == record.instance_id)
+            let may_be_target = |record: &ServerRecord| match &target {
+                None => true,
+                Some(target) => target.may_have_written(record),
             };
-            if is_alive && !sighting.record.as_ref().is_some_and(is_target) {
+            if is_alive && !sighting.record.as_ref().is_some_and(may_be_target) {
                 // Another one has the place by now, and nobody asked for that to stop.
                 return Ok(outcome(target));
             }
@@ -144,8 +147,10 @@ impl Place {
                 }
             } else if is_alive {
                 target = self.pin(&look, &sighting, options)?;
+            } else {
+                // Somebody is starting, stopping or dying: it will be live, or gone.
+                target = pin_owner(&look, sighting.presence, options)?;
             }
-            // Else somebody is starting, stopping or dying: it will be live, or gone.
             if target.is_none() && give_up.is_some_and(|give_up| Instant::now() >= give_up) {
                 let reason = "its process is gone, and what that forked still holds its lock";
                 return Err(match is_alive {
@@ -177,14 +182,48 @@ impl Place {
         process.terminate().map_err(failed("signal the process"))?;
         Ok(Some(Target {
             process,
-            record: Box::new(record.clone()),
+            pid: record.pid,
+            record: Some(Box::new(record.clone())),
             asked: Asked::Stop,
             until: after(options.drain),
         }))
     }
 }
 
+/// An owner without a record, pinned between two looks as the record's writer is. One that is starting is asked to stop; one
+/// that is stopping was asked before.
+fn pin_owner(
+    look: &Look,
+    presence: Presence,
+    options: StopOptions,
+) -> Result<Option<Target>, StopServerError> {
+    let Some(pid) = look.owner_without_record() else {
+        return Ok(None);
+    };
+    let pinned = Pinned::new(pid).map_err(failed("open the process"))?;
+    let Some(process) = pinned.filter(|_| look.owner_still_holds()) else {
+        return Ok(None);
+    };
+    if presence == Presence::Starting {
+        process.terminate().map_err(failed("signal the process"))?;
+    }
+    Ok(Some(Target {
+        process,
+        pid,
+        record: None,
+        asked: Asked::Stop,
+        until: after(options.drain),
+    }))
+}
+
 impl Target {
+    fn may_have_written(&self, record: &ServerRecord) -> bool {
+        match &self.record {
+            Some(known) => known.instance_id == record.instance_id,
+            None => self.pid == record.pid,
+        }
+    }
+
     /// Asks for more once patience with the last thing has ended; false if there is nothing more to ask.
     fn press(&mut self, options: StopOptions) -> io::Result<bool> {
         if self.until.is_none_or(|until| Instant::now() < until) {
@@ -210,8 +249,15 @@ impl Target {
 fn outcome(target: Option<Target>) -> Stopped {
     match target {
         None => Stopped::WasNotRunning,
-        Some(target) if target.asked == Asked::Kill => Stopped::Killed(target.record),
-        Some(target) => Stopped::Stopped(target.record),
+        Some(Target { record: None, .. }) => Stopped::NeverReady,
+        Some(Target {
+            record: Some(record),
+            asked,
+            ..
+        }) => match asked {
+            Asked::Kill => Stopped::Killed(record),
+            Asked::Stop | Asked::Hurry => Stopped::Stopped(record),
+        },
     }
 }
 

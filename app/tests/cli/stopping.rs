@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, Serving};
 
 #[test]
 fn a_server_is_stopped_and_stopping_it_again_is_fine() {
@@ -98,4 +98,16 @@ fn there_must_be_something_to_stop() {
             .next()
             .is_none()
     );
+}
+
+#[test]
+fn a_server_that_is_not_ready_yet_is_stopped() {
+    let sandbox = Sandbox::new();
+    let run = ["run", "--json", "-n", "slow", "--", "sleep", "1000"];
+    let starting = Serving::begin(&mut sandbox.daymark(&run));
+    while !sandbox.run(&["status", "slow"]).out.contains("starting") {}
+    let done = sandbox.run(&["stop", "slow"]).exits(0);
+    assert_eq!(done.out, "slow  stopped\n");
+    let (done, _) = starting.end();
+    assert_eq!(done.code, Some(0), "{done:?}");
 }
