@@ -40,7 +40,7 @@ pub mod http_server {
     #[cfg(unix)]
     pub use child_process::{
         ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Passthrough,
-        Readiness, Warn, clear_orphans, run_hidden_verb,
+        Readiness, Warn, clear_orphans, close_inherited, run_hidden_verb,
     };
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};

@@ -68,6 +68,8 @@ pub fn main() -> ExitCode {
     let mut words: Vec<_> = std::env::args_os().collect();
     let detached = words.get(1).is_some_and(|word| word == DETACHED);
     if detached {
+        #[cfg(unix)]
+        daymark_adapters::http_server::close_inherited();
         words.remove(1);
     }
     let parsed = args::command()

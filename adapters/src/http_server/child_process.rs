@@ -64,6 +64,12 @@ pub fn run_hidden_verb(mut arguments: impl Iterator<Item = OsString>) -> Option<
     }
 }
 
+/// Closes every descriptor but the standard streams: what whoever started this process has left open. For a process that
+/// outlives them, and as the first thing that it does.
+pub fn close_inherited() {
+    exec::close_from(3);
+}
+
 /// What to run, and how.
 #[derive(Clone)]
 pub struct ChildConfig {
