@@ -29,7 +29,7 @@ pub(crate) fn can_run(programs: &[&str]) -> bool {
         return true;
     }
     let missing = missing.join(", ");
-    let hint = "`.ci/recipe-servers DIR`, then DAYMARK_RECIPES=DIR";
+    let hint = "`.ci/recipe-servers DIR`, then DAYMARK_RECIPES=DIR, absolute";
     assert!(env::var_os("CI").is_none(), "not found: {missing} ({hint})");
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
