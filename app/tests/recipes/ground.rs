@@ -82,6 +82,13 @@ impl Ground {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// The presence of the server: 0 is the exit code of one that is live, and 3 of all others.
+    pub(crate) fn status(&self) -> String {
+        let output = self.shell("daymark status").output().expect("a shell");
+        let object: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        object["presence"].as_str().expect("a presence").to_owned()
+    }
+
     /// The one object that a line prints.
     #[track_caller]
     pub(crate) fn json(&self, line: &str) -> Value {

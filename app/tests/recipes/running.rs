@@ -86,6 +86,12 @@ impl Running {
         assert_eq!(status.code(), Some(code), "{}", self.said());
     }
 
+    /// Kills the supervisor, which can do nothing about it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is there");
+        self.child.wait().expect("it ends");
+    }
+
     /// All that it and the server wrote to stderr.
     fn said(&mut self) -> String {
         let mut said = Vec::new();
@@ -105,6 +111,20 @@ impl Drop for Running {
         // It may have ended long ago.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until nothing in this environment is left. Only for what isn't waited for otherwise.
+#[track_caller]
+pub(crate) fn await_nothing_left(ground: &Ground, tree: &[Process]) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = processes::left_of(tree, &ground.mark());
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left:?}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ground::{Ground, listening};
 use crate::page;
 use crate::processes::{descendants, left_of, listens_on};
 use crate::programs::can_run;
-use crate::running::{Running, get};
+use crate::running::{Running, await_nothing_left, get};
 
 macro_rules! recipes {
     ($($test:ident: $name:literal, with $programs:expr, answers $answer:literal;)*) => {
@@ -64,7 +64,7 @@ fn runs(name: &str, answer: &str) {
             "{field} in {record}, and in {ready}"
         );
     }
-    assert_eq!(ground.json("daymark status")["presence"], "live");
+    assert_eq!(ground.status(), "live");
 
     let tree = descendants(run.pid());
     let port = ready["port"].as_u64().and_then(|port| port.try_into().ok());
@@ -75,6 +75,29 @@ fn runs(name: &str, answer: &str) {
     assert_eq!(left_of(&tree, &ground.mark()), [""; 0]);
     assert!(get(url).is_err(), "something answers at {url}");
     assert!(!record_file(&ready).exists());
+}
+
+#[test]
+fn no_server_outlives_a_supervisor_that_is_killed() {
+    for (name, program) in [
+        ("gunicorn", "gunicorn"),
+        ("hypercorn", "hypercorn"),
+        ("nginx", "nginx"),
+        ("vite", "vite"),
+    ] {
+        if !can_run(&[program]) {
+            continue;
+        }
+        let ground = Ground::new(name);
+        let mut run = Running::begin(&ground, &page::recipe(name));
+        let ready = run.await_event("ready");
+        let tree = descendants(run.pid());
+        run.kill();
+        await_nothing_left(&ground, &tree);
+        let url = ready["url"].as_str().expect("a URL");
+        assert!(get(url).is_err(), "something answers at {url}");
+        assert_eq!(ground.status(), "stale");
+    }
 }
 
 fn record(ready: &Value) -> Value {

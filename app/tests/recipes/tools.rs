@@ -1,12 +1,10 @@
 //! What scripts and tools do with a server.
 
-use std::time::{Duration, Instant};
-
 use crate::ground::Ground;
 use crate::page;
 use crate::processes::left_of;
 use crate::programs::can_run;
-use crate::running::PATIENCE;
+use crate::running::await_nothing_left;
 
 pub(crate) const TESTED: &[&str] = &["then", "reuse"];
 
@@ -42,16 +40,8 @@ fn a_tool_takes_the_server_that_runs_already() {
     assert_eq!(first["record"], second["record"]);
 
     assert_eq!(ground.json("daymark stop docs")["ok"], true);
-    let deadline = Instant::now() + PATIENCE;
     // The supervisor, which isn't this test's child, has let go of everything, and has yet to exit.
-    while !left_of(&[], &ground.mark()).is_empty() {
-        assert!(
-            Instant::now() < deadline,
-            "{:?}",
-            left_of(&[], &ground.mark())
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    await_nothing_left(&ground, &[]);
 }
 
 /// What is detached doesn't end with a test that fails.
