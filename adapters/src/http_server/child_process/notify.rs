@@ -18,6 +18,7 @@ pub(super) enum NoNotify {
     #[error("--ready notify works on Linux only")]
     NotHere,
     /// The system would not make the socket.
+    #[cfg(target_os = "linux")]
     #[error("cannot make a socket for NOTIFY_SOCKET")]
     Socket(#[source] io::Error),
 }
@@ -63,6 +64,7 @@ impl NotifySocket {
 }
 
 /// Whether one of the lines is `READY=1`. What was cut off can't be a whole line.
+#[cfg(target_os = "linux")]
 fn is_ready(datagram: &[u8], cut: bool) -> bool {
     let whole = match cut {
         true => datagram.iter().rposition(|&b| b == b'\n').unwrap_or(0),
@@ -141,6 +143,7 @@ mod linux {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
@@ -163,7 +166,6 @@ mod tests {
         assert!(!is_ready(b"READY=1", true));
     }
 
-    #[cfg(target_os = "linux")]
     mod real {
         use std::future::Future;
         use std::io::IoSlice;
