@@ -7,6 +7,15 @@ pub mod identity;
 pub mod log_file;
 pub mod record_json;
 
+/// What Linux tells in /proc, for whichever adapter asks, the app, and the fuzzer. Parsers take any bytes; what only reads
+/// is for adapters.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod proc_fs {
+    pub mod processes;
+    pub mod tcp_table;
+}
+
 /// Ports: always as sockets that are bound.
 pub mod port_picker {
     #[cfg(unix)]

@@ -12,7 +12,6 @@ mod log_file;
 mod notify;
 mod orphans;
 mod probe;
-mod processes;
 mod pump;
 mod readiness;
 mod running;

@@ -1,29 +1,27 @@
-//! Processes, as /proc shows them (proc(5)). It knows of no guard and no supervisor; elsewhere than on Linux there is
-//! nothing to see.
+//! Processes, and the sockets that they have open.
 //!
 //! What is read of a pid here may be about another process by the time it is used. Whoever signals by it must own that
-//! number: as the parent that hasn't reaped, or by a pidfd that was opened before the reading.
+//! number: as the parent that hasn't reaped, or by a pidfd that was opened before the reading. Of other users' processes,
+//! and of those that made themselves undumpable, environment and sockets aren't told (proc_pid_fd(5)): then there are none.
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::Pid;
 
-/// Carries the instance that a process belongs to, to all that it starts.
-pub(super) const INSTANCE_ID: &str = "DAYMARK_INSTANCE_ID";
-/// Carries its state directory.
-#[cfg(target_os = "linux")]
-pub(super) const STATE_DIR: &str = "DAYMARK_STATE_DIR";
-
-/// What /proc/PID/stat says.
+/// What `/proc/PID/stat` says (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) parent: i32,
-    pub(super) session: i32,
+pub struct Stat {
+    /// None where it is of no process that can be seen from here.
+    pub parent: Option<Pid>,
+    /// None likewise, and of one that is about to be reaped.
+    pub session: Option<Pid>,
 }
 
 /// The processes whose parent this one is, dead ones that aren't reaped included. One that comes or goes meanwhile can be
 /// missed.
-pub(super) fn children() -> Vec<Pid> {
+pub(crate) fn children() -> Vec<Pid> {
     // Each task's children are listed by themselves; an orphan comes to any task of its subreaper.
     let listed = fs::read_dir("/proc/self/task").ok().and_then(|tasks| {
         let mut children = Vec::new();
@@ -39,76 +37,181 @@ pub(super) fn children() -> Vec<Pid> {
     });
     // A kernel without CONFIG_PROC_CHILDREN.
     listed.unwrap_or_else(|| {
-        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let own = Some(rustix::process::getpid());
         let is_child = |pid: &Pid| stat(*pid).is_some_and(|stat| stat.parent == own);
-        all().into_iter().filter(is_child).collect()
+        all().filter(is_child).collect()
     })
 }
 
 /// All processes that can be seen.
-pub(super) fn all() -> Vec<Pid> {
+pub(crate) fn all() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| pid_of(entry.file_name().to_str()?))
-        .collect()
+    entries.filter_map(|entry| pid_of(entry.file_name().to_str()?))
 }
 
 /// What is known of a process; none if there is none.
-pub(super) fn stat(pid: Pid) -> Option<Stat> {
-    // The name, in parentheses, can hold any bytes.
-    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&bytes)
+pub(crate) fn stat(pid: Pid) -> Option<Stat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn parse_stat(stat: &[u8]) -> Option<Stat> {
+/// The name in parentheses may contain any, and any other bytes: what counts is the last one.
+#[must_use]
+pub fn parse_stat(stat: &[u8]) -> Option<Stat> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let rest = std::str::from_utf8(&stat[after_name..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    let session = fields.nth(1)?.parse().ok()?;
-    Some(Stat { parent, session })
-}
-
-/// The value of a variable in the environment that a process was started with; none if it can't be read.
-#[cfg(target_os = "linux")]
-pub(super) fn variable(environ: &[u8], name: &str) -> Option<Vec<u8>> {
-    environ.split(|&byte| byte == 0).find_map(|entry| {
-        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(value.to_vec())
+    let mut second_next = || fields.nth(1)?.parse().ok();
+    let (parent, session): (i32, i32) = (second_next()?, second_next()?);
+    let pid = |raw: i32| raw.try_into().ok().and_then(pid);
+    Some(Stat {
+        parent: pid(parent),
+        session: pid(session),
     })
 }
 
+/// All that descend from `root`, itself excepted.
+pub(crate) fn below(root: Pid) -> HashSet<Pid> {
+    let pairs: Vec<_> = all()
+        .filter_map(|pid| Some((pid, stat(pid)?.parent?)))
+        .collect();
+    descend(root, &pairs)
+}
+
+/// By pairs of a process and its parent.
+fn descend(root: Pid, pairs: &[(Pid, Pid)]) -> HashSet<Pid> {
+    let mut found = HashSet::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        for &(pid, its_parent) in pairs {
+            if its_parent == parent && pid != root && found.insert(pid) {
+                parents.push(pid);
+            }
+        }
+    }
+    found
+}
+
+/// What a process calls itself; none if there is none.
+pub(crate) fn name(pid: Pid) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// The environment that a process was started with, unless it has written over it; empty if it is dead or another's.
-#[cfg(target_os = "linux")]
-pub(super) fn environ(pid: Pid) -> Vec<u8> {
+pub(crate) fn environ(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
 
+/// The value of a variable in such an environment.
+#[must_use]
+pub fn variable<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    environ
+        .split(|&byte| byte == 0)
+        .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// The inodes of the sockets that a process has open, as far as we are told.
+pub(crate) fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .filter_map(|link| socket_inode(link.as_os_str().as_bytes()))
+}
+
+/// The inode of a socket that a link in `/proc/PID/fd` names: `socket:[1234]`.
+#[must_use]
+pub fn socket_inode(link: &[u8]) -> Option<u64> {
+    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// A process that has one of these sockets open.
+pub(crate) fn holder(inodes: &[u64]) -> Option<Pid> {
+    all().find(|&pid| sockets(pid).any(|inode| inodes.contains(&inode)))
+}
+
+/// A number as a pid, if it can be one.
+pub(crate) fn pid(number: u32) -> Option<Pid> {
+    i32::try_from(number).ok().and_then(Pid::from_raw)
+}
+
 fn pid_of(text: &str) -> Option<Pid> {
-    text.parse().ok().and_then(Pid::from_raw)
+    text.parse().ok().and_then(pid)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_and_spaces_hides_nothing() {
-        let stat = parse_stat(b"12 (a) Z (b c) S 7 12 11 0 -1 4194304 118 0\n");
-        let expected = Stat {
-            parent: 7,
-            session: 11,
+    fn a_process_may_be_called_anything() {
+        let stat = |parent, session| {
+            Some(Stat {
+                parent: pid(parent),
+                session: pid(session),
+            })
         };
-        assert_eq!(stat, Some(expected));
-        assert_eq!(parse_stat(b"12 (a) Z"), None);
-        assert_eq!(parse_stat(b""), None);
+        let line = b"12 (a) Z (b c) S 7 12 11 0 -1 4194304 118 0\n";
+        assert_eq!(parse_stat(line), stat(7, 11));
+        assert_eq!(parse_stat(b"12 (a) b) R 7) S 34 12 13 0 -1"), stat(34, 13));
+        assert_eq!(parse_stat(b"12 (\xff\n) R 34 12 13"), stat(34, 13));
+        assert_eq!(parse_stat(b"12 (gone) X 0 -1 -1"), stat(0, 0));
+        for cut in ["12 (cut", "12 (cut)", "12 (a) Z", "12 (a) Z 1 2", ""] {
+            assert_eq!(parse_stat(cut.as_bytes()), None, "{cut}");
+        }
     }
 
-    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_tree_is_what_descends_and_survives_nonsense() {
+        let pid = |number| pid(number).unwrap();
+        let pairs = [
+            (2, 1),
+            (3, 2),
+            (4, 3),
+            (5, 1),
+            (2, 2),
+            (6, 7),
+            (7, 6),
+            (1, 4),
+        ]
+        .map(|(child, parent)| (pid(child), pid(parent)));
+        let these = |pids: &[u32]| pids.iter().map(|&number| pid(number)).collect();
+        assert_eq!(descend(pid(2), &pairs), these(&[1, 3, 4, 5]));
+        assert_eq!(descend(pid(3), &pairs[..6]), these(&[4]));
+        assert_eq!(descend(pid(9), &pairs), these(&[]));
+    }
+
     #[test]
     fn a_variable_is_found_by_its_whole_name() {
-        let environ = b"XDAYMARK_INSTANCE_ID=1\0DAYMARK_INSTANCE_IDX=2\0DAYMARK_INSTANCE_ID=3=4\0";
-        assert_eq!(variable(environ, INSTANCE_ID), Some(b"3=4".to_vec()));
-        assert_eq!(variable(environ, STATE_DIR), None);
+        let environ = b"XNAME=1\0NAMEX=2\0NAME=3=4\0";
+        assert_eq!(variable(environ, "NAME"), Some(&b"3=4"[..]));
+        assert_eq!(variable(environ, "AME"), None);
+    }
+
+    #[test]
+    fn only_links_to_sockets_name_sockets() {
+        assert_eq!(socket_inode(b"socket:[77]"), Some(77));
+        for link in ["pipe:[77]", "socket:[77", "socket:[]", "socket:[-1]", "/x"] {
+            assert_eq!(socket_inode(link.as_bytes()), None, "{link}");
+        }
+    }
+
+    #[test]
+    fn only_what_counts_from_one_is_a_pid() {
+        assert_eq!(pid_of("1"), Some(Pid::INIT));
+        for text in ["0", "-1", "2147483648", "self", ""] {
+            assert_eq!(pid_of(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_harm_the_parsers(bytes: Vec<u8>) {
+            let _ = (parse_stat(&bytes), socket_inode(&bytes), variable(&bytes, "A"));
+        }
     }
 }

@@ -24,9 +24,7 @@ pub(super) fn clear(guard: &Child, main: Option<u32>, instance: Option<&[u8]>) -
         Ok(Some(status)) if status.exit_status() == Some(0) => return 0,
         _ => {}
     }
-    let main = main
-        .and_then(|main| i32::try_from(main).ok())
-        .and_then(Pid::from_raw);
+    let main = main.and_then(crate::proc_fs::processes::pid);
     linux::Adopted::new(guard, main, instance).clear()
 }
 
@@ -41,7 +39,8 @@ mod linux {
         Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
     };
 
-    use crate::http_server::child_process::processes;
+    use crate::http_server::child_process::command::INSTANCE_ID;
+    use crate::proc_fs::processes;
 
     /// How often to look. What comes here comes without a signal that would be ours to wait for.
     const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -101,16 +100,16 @@ mod linux {
         }
 
         fn is_ours(&self, pid: Pid) -> bool {
-            let own = rustix::process::getpid().as_raw_nonzero().get();
+            let own = Some(rustix::process::getpid());
             let Some(stat) = processes::stat(pid).filter(|stat| stat.parent == own) else {
                 return false;
             };
-            if self.found.contains(&pid) || stat.session == self.guard.as_raw_nonzero().get() {
+            if self.found.contains(&pid) || stat.session == Some(self.guard) {
                 return true;
             }
             let environ = processes::environ(pid);
-            let instance = processes::variable(&environ, processes::INSTANCE_ID);
-            instance.is_some() && instance.as_deref() == self.instance
+            let instance = processes::variable(&environ, INSTANCE_ID);
+            instance.is_some() && instance == self.instance
         }
     }
 

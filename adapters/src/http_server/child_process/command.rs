@@ -19,6 +19,11 @@ use std::path::Path;
 
 use daymark_core::record::{Endpoint, InstanceId, Name};
 
+/// Carries the instance that a process belongs to, to all that it starts.
+pub(super) const INSTANCE_ID: &str = "DAYMARK_INSTANCE_ID";
+/// Carries its state directory.
+pub(super) const STATE_DIR: &str = "DAYMARK_STATE_DIR";
+
 /// A command line with everything replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arguments {
@@ -101,12 +106,9 @@ impl Told<'_> {
             ("PORT", Some(self.endpoint.port().to_string().into())),
             ("HOST", Some(self.endpoint.addr().ip().to_string().into())),
             ("DAYMARK_URL", Some(self.endpoint.url().into())),
-            ("DAYMARK_STATE_DIR", Some(self.state_dir.into())),
+            (STATE_DIR, Some(self.state_dir.into())),
             ("DAYMARK_NAME", self.name.map(|n| n.as_str().into())),
-            (
-                "DAYMARK_INSTANCE_ID",
-                Some(self.instance_id.to_string().into()),
-            ),
+            (INSTANCE_ID, Some(self.instance_id.to_string().into())),
             ("LISTEN_PID", None),
             ("LISTEN_PIDFDID", None),
             ("LISTEN_FDS", listen("1")),

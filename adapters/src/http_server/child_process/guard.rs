@@ -23,8 +23,9 @@ use tokio::time::{Instant, sleep};
 
 use super::exec::{self, Orders};
 use super::launch::{receive, spawn};
-use super::processes;
 use super::tree::{Ask, Exit, Report};
+#[cfg(target_os = "linux")]
+use crate::proc_fs::processes::children;
 
 /// The hidden verb.
 pub(super) const VERB: &str = "__guard";
@@ -239,7 +240,7 @@ impl Guard {
             return self.kill();
         }
         if self.main_is_gone {
-            for child in processes::children() {
+            for child in children() {
                 if self.asked.insert(child) && !self.is_asked_with_main(child) {
                     ask_to_end(child);
                 }
@@ -255,7 +256,7 @@ impl Guard {
             // Also what /proc doesn't show.
             self.signal_main(Signal::KILL);
         }
-        for child in processes::children() {
+        for child in children() {
             match kill_process(child, Signal::KILL) {
                 Err(Errno::PERM) => refused += 1,
                 _ => killed += 1,
@@ -316,6 +317,12 @@ impl Guard {
             let _ = kill_process(self.main, signal);
         }
     }
+}
+
+/// They aren't shown.
+#[cfg(not(target_os = "linux"))]
+fn children() -> Vec<Pid> {
+    Vec::new()
 }
 
 /// Signals a child that isn't reaped.

@@ -41,7 +41,9 @@ mod linux {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 
-    use crate::http_server::child_process::{guard, processes};
+    use crate::http_server::child_process::command::{INSTANCE_ID, STATE_DIR};
+    use crate::http_server::child_process::guard;
+    use crate::proc_fs::processes;
 
     /// How long all of it may take.
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -104,9 +106,9 @@ mod linux {
         // Before the look at it: if the number is another's by then, the pidfd is of a dead process, and harms nobody.
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         let environ = processes::environ(pid);
-        let dir = processes::variable(&environ, processes::STATE_DIR)?;
-        let instance = processes::variable(&environ, processes::INSTANCE_ID)?;
-        let instance: InstanceId = std::str::from_utf8(&instance).ok()?.parse().ok()?;
+        let dir = processes::variable(&environ, STATE_DIR)?;
+        let instance = processes::variable(&environ, INSTANCE_ID)?;
+        let instance: InstanceId = std::str::from_utf8(instance).ok()?.parse().ok()?;
         if dir != state_dir.as_os_str().as_bytes() || instance.to_string() == own {
             return None;
         }
@@ -125,7 +127,7 @@ mod linux {
     fn ancestry() -> Vec<Pid> {
         let mut line = vec![rustix::process::getpid()];
         while let Some(&last) = line.last()
-            && let Some(parent) = processes::stat(last).and_then(|stat| Pid::from_raw(stat.parent))
+            && let Some(parent) = processes::stat(last).and_then(|stat| stat.parent)
             && !line.contains(&parent)
         {
             line.push(parent);

@@ -23,7 +23,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::{adopted, exec, guard, processes};
+use super::command::INSTANCE_ID;
+use super::{adopted, exec, guard};
 
 /// What to start, and with what.
 #[derive(Debug)]
@@ -256,7 +257,7 @@ fn start_guard(spawn: &Spawn, socket: StdStream) -> io::Result<Child> {
 
 fn instance_of(spawn: &Spawn) -> Option<Vec<u8>> {
     let set = spawn.env.iter().rev();
-    let mut set = set.filter(|(name, _)| name == processes::INSTANCE_ID);
+    let mut set = set.filter(|(name, _)| name == INSTANCE_ID);
     let (_, value) = set.next()?;
     Some(value.as_ref()?.as_encoded_bytes().to_vec())
 }
