@@ -7,6 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use daymark_adapters::proc_fs::tcp_table;
 use daymark_adapters::state_store::Look;
 use daymark_core::record::{HeldBy, ServerRecord};
 use thiserror::Error;
@@ -111,16 +113,16 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
     let Ok(client) = stream.local_addr() else {
         return Err(ConnectError::WentAway);
     };
-    let table = if addr.is_ipv6() {
-        "/proc/net/tcp6"
-    } else {
-        "/proc/net/tcp"
+    let table = match addr {
+        SocketAddr::V4(_) => tcp_table::V4,
+        SocketAddr::V6(_) => tcp_table::V6,
     };
     for _ in 0..TRIES {
-        let Ok(rows) = tokio::fs::read_to_string(table).await else {
+        let Ok(table) = tokio::fs::read(table).await else {
             return Ok(());
         };
-        match owner_in(&rows, addr, client) {
+        let server = tcp_table::rows(&table).find(|row| row.local == addr && row.remote == client);
+        match server.map(|row| row.uid) {
             Some(uid) if uid == me => return Ok(()),
             Some(0) => tokio::time::sleep(UNTIL_ACCEPTED).await,
             Some(uid) => return Err(ConnectError::ForeignSocket { addr, uid }),
@@ -128,30 +130,4 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
         }
     }
     Err(ConnectError::NotAccepted { addr })
-}
-
-/// The user of the socket that is bound to `local` and connected to `remote`. Columns: slot, local, remote, state, queues,
-/// timer, retransmissions, uid, …
-#[cfg(target_os = "linux")]
-fn owner_in(rows: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
-    let (local, remote) = (as_in_table(local), as_in_table(remote));
-    rows.lines()
-        .map(|row| row.split_ascii_whitespace().collect::<Vec<_>>())
-        .find(|row| row.len() > 7 && row[1] == local && row[2] == remote)
-        .and_then(|row| row[7].parse().ok())
-}
-
-/// An address as the kernel prints it: 32-bit words in the machine's own byte order, in hexadecimal.
-#[cfg(target_os = "linux")]
-fn as_in_table(addr: SocketAddr) -> String {
-    let octets = match addr.ip() {
-        std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
-        std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let words: String = octets
-        .chunks_exact(4)
-        .filter_map(|word| Some(u32::from_ne_bytes(word.try_into().ok()?)))
-        .map(|word| format!("{word:08X}"))
-        .collect();
-    format!("{words}:{:04X}", addr.port())
 }
