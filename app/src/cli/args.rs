@@ -15,7 +15,9 @@ use super::duration;
 
 mod run;
 
-pub(super) use run::{Listen, Restart, RunArgs};
+pub(super) use run::RunArgs;
+#[cfg(unix)]
+pub(super) use run::{Listen, Restart};
 
 /// Run an HTTP server on this machine that other programs find, trust, wait for and stop.
 #[derive(Debug, Parser)]
