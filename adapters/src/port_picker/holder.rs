@@ -17,8 +17,9 @@ pub(super) fn of_port(_addr: SocketAddr) -> Option<String> {
 /// processes.
 #[cfg(target_os = "linux")]
 pub(super) fn of_port(addr: SocketAddr) -> Option<String> {
-    let sockets: Vec<u64> = at(addr.port())
-        .filter(tcp_table::Row::listens)
+    let listening = tcp_table::listening()?.into_iter();
+    let sockets: Vec<u64> = listening
+        .filter(|row| row.local.port() == addr.port())
         .map(|row| row.inode)
         .collect();
     let pid = processes::holder(&sockets)?;
@@ -28,11 +29,6 @@ pub(super) fn of_port(addr: SocketAddr) -> Option<String> {
 /// Whether connections have `port` as their own, alive or left behind by a server that is gone.
 #[cfg(target_os = "linux")]
 pub(super) fn has_connections(port: u16) -> bool {
-    at(port).any(|row| !row.listens())
-}
-
-#[cfg(target_os = "linux")]
-fn at(port: u16) -> impl Iterator<Item = tcp_table::Row> {
-    let table = tcp_table::read().into_iter().flatten();
-    table.filter(move |row| row.local.port() == port)
+    let mut all = tcp_table::read().into_iter().flatten();
+    all.any(|row| row.local.port() == port && !row.listens())
 }

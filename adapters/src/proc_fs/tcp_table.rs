@@ -2,7 +2,8 @@
 //!
 //! They are read as text that is taken for nothing more than that: a row which can't be read is no row.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where the sockets of IPv4 are listed.
@@ -53,6 +54,22 @@ pub(crate) fn read() -> Option<Vec<Row>> {
     let v4 = fs::read(V4).ok()?;
     let v6 = fs::read(V6).unwrap_or_default();
     Some(rows(&v4).chain(rows(&v6)).collect())
+}
+
+/// The sockets of both families that listen; none where the system doesn't tell.
+///
+/// The kernel lists these first (tcp_seq_start in net/ipv4/tcp_ipv4.c). The others, which can be tens of thousands, aren't
+/// read.
+pub(crate) fn listening() -> Option<Vec<Row>> {
+    let first_rows = |path| {
+        let table = File::open(path).ok()?;
+        let lines = BufReader::new(table).split(b'\n').map_while(Result::ok);
+        let rows = lines.skip(1).map_while(|line| row(&line));
+        Some(rows.take_while(Row::listens).collect::<Vec<_>>())
+    };
+    let mut all = first_rows(V4)?;
+    all.extend(first_rows(V6).into_iter().flatten());
+    Some(all)
 }
 
 /// The rows of a table. The same form serves both families; the header, and what else is no row, is passed over.

@@ -46,7 +46,7 @@ mod linux {
 
     /// Whose the socket is that gets the connections to `target`.
     pub(in super::super) fn verdict(target: SocketAddr, tree: Tree) -> Verdict {
-        let Some(table) = tcp_table::read() else {
+        let Some(table) = tcp_table::listening() else {
             return Verdict::Unknown;
         };
         let best = table.iter().filter_map(|row| row.fits(target)).max();
@@ -80,10 +80,10 @@ mod linux {
     /// The ports, other than `given`, on which processes of the tree can be reached on loopback.
     pub(in super::super) fn ports_of(tree: Tree, given: u16) -> BTreeSet<u16> {
         let ours = sockets(tree);
-        let table = tcp_table::read().unwrap_or_default();
+        let table = tcp_table::listening().unwrap_or_default();
         table
             .iter()
-            .filter(|row| row.listens() && row.local.port() != given && row.local.port() != 0)
+            .filter(|row| row.local.port() != given && row.local.port() != 0)
             .filter(|row| row.local.ip().is_loopback() || row.local.ip().is_unspecified())
             .filter(|row| ours.contains(&row.inode))
             .map(|row| row.local.port())
