@@ -158,6 +158,19 @@ mod tests {
         assert_eq!(six[1].fits(at("127.0.0.1:3001")), None, "only connected");
     }
 
+    #[test]
+    fn what_listens_is_found_among_what_is_read_of_it() {
+        let sockets = ["127.0.0.1:0", "[::1]:0"].map(|addr| std::net::TcpListener::bind(addr));
+        let ours = sockets.iter().flatten();
+        for addr in ours.map(|socket| socket.local_addr().unwrap()) {
+            let client = std::net::TcpStream::connect(addr).unwrap();
+            let listening = listening().unwrap();
+            assert!(listening.iter().all(Row::listens));
+            assert!(listening.iter().any(|row| row.local == addr), "{addr}");
+            drop(client);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_harm_the_parser(bytes: Vec<u8>) {

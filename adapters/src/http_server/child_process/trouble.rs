@@ -118,6 +118,10 @@ impl Problem {
             Self::NotAccepted { .. } => {
                 "--listen fd is only for servers that use the socket they are given"
             }
+            Self::NotPrinted { .. } => {
+                "what is written to a pipe may be held back by whoever writes it (python3 -u, stdbuf -oL); daymark logs \
+                 shows what has come"
+            }
             _ => return None,
         })
     }

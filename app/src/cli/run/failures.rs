@@ -22,7 +22,9 @@ pub(super) fn not_started(error: &StartError, name: &str, selector: &str) -> Fai
             failure.sentence = format!("{end} before it was ready");
             failure.exit = end.exit_code.map_or(Exit::RunnerFailed, Exit::Of);
             failure.hint = match end.exit_code {
-                Some(0) => "it must stay in the foreground: look for an option that keeps it there",
+                Some(0) => {
+                    "it must stay in the foreground: look for an option that keeps it there; in a shell script, exec it"
+                }
                 Some(126 | 127) => "check the command after --, and what its first line says (#!)",
                 _ => "what it printed last says why",
             }
