@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_listens_is_found_among_what_is_read_of_it() {
-        let sockets = ["127.0.0.1:0", "[::1]:0"].map(|addr| std::net::TcpListener::bind(addr));
+        let sockets = ["127.0.0.1:0", "[::1]:0"].map(std::net::TcpListener::bind);
         let ours = sockets.iter().flatten();
         for addr in ours.map(|socket| socket.local_addr().unwrap()) {
             let client = std::net::TcpStream::connect(addr).unwrap();
