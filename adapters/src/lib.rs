@@ -37,7 +37,7 @@ pub mod port_picker {
 /// Servers.
 pub mod http_server {
     mod app;
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "child-process"))]
     mod child_process;
     mod connection;
     mod gate;
@@ -46,7 +46,7 @@ pub mod http_server {
     mod memory;
 
     pub use app::{App, AppContext, StopSignal};
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "child-process"))]
     pub use child_process::{
         ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Passthrough,
         Readiness, Warn, clear_orphans, close_inherited, run_hidden_verb,
@@ -56,7 +56,7 @@ pub mod http_server {
     pub use memory::{MemoryHttp, MemoryServer};
 
     /// A child process' tree by itself, for the tests.
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "child-process"))]
     #[doc(hidden)]
     pub mod process_tree {
         pub use super::child_process::{Ask, Exit, Spawn, Tree};

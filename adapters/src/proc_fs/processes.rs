@@ -21,7 +21,7 @@ pub struct Stat {
 
 /// The processes whose parent this one is, dead ones that aren't reaped included. One that comes or goes meanwhile can be
 /// missed.
-pub(crate) fn children() -> Vec<Pid> {
+pub fn children() -> Vec<Pid> {
     // Each task's children are listed by themselves; an orphan comes to any task of its subreaper.
     let listed = fs::read_dir("/proc/self/task").ok().and_then(|tasks| {
         let mut children = Vec::new();
@@ -44,13 +44,13 @@ pub(crate) fn children() -> Vec<Pid> {
 }
 
 /// All processes that can be seen.
-pub(crate) fn all() -> impl Iterator<Item = Pid> {
+pub fn all() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| pid_of(entry.file_name().to_str()?))
 }
 
 /// What is known of a process; none if there is none.
-pub(crate) fn stat(pid: Pid) -> Option<Stat> {
+pub fn stat(pid: Pid) -> Option<Stat> {
     parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -70,7 +70,7 @@ pub fn parse_stat(stat: &[u8]) -> Option<Stat> {
 }
 
 /// All that descend from `root`, itself excepted.
-pub(crate) fn below(root: Pid) -> HashSet<Pid> {
+pub fn below(root: Pid) -> HashSet<Pid> {
     let pairs: Vec<_> = all()
         .filter_map(|pid| Some((pid, stat(pid)?.parent?)))
         .collect();
@@ -92,13 +92,13 @@ fn descend(root: Pid, pairs: &[(Pid, Pid)]) -> HashSet<Pid> {
 }
 
 /// What a process calls itself; none if there is none.
-pub(crate) fn name(pid: Pid) -> Option<String> {
+pub fn name(pid: Pid) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(name.trim_end().to_owned())
 }
 
 /// The environment that a process was started with, unless it has written over it; empty if it is dead or another's.
-pub(crate) fn environ(pid: Pid) -> Vec<u8> {
+pub fn environ(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
 
@@ -111,7 +111,7 @@ pub fn variable<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 /// The inodes of the sockets that a process has open, as far as we are told.
-pub(crate) fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
+pub fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten()
@@ -128,12 +128,12 @@ pub fn socket_inode(link: &[u8]) -> Option<u64> {
 }
 
 /// A process that has one of these sockets open.
-pub(crate) fn holder(inodes: &[u64]) -> Option<Pid> {
+pub fn holder(inodes: &[u64]) -> Option<Pid> {
     all().find(|&pid| sockets(pid).any(|inode| inodes.contains(&inode)))
 }
 
 /// A number as a pid, if it can be one.
-pub(crate) fn pid(number: u32) -> Option<Pid> {
+pub fn pid(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().and_then(Pid::from_raw)
 }
 

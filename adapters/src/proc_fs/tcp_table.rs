@@ -27,14 +27,14 @@ pub struct Row {
 }
 
 impl Row {
-    pub(crate) fn listens(&self) -> bool {
+    pub fn listens(&self) -> bool {
         const LISTEN: u8 = 10;
         self.state == LISTEN
     }
 
     /// How well a listening socket fits connections to `target`; none where it gets none of them. The kernel prefers the
     /// one that is bound to the very address (compute_score in net/ipv4/inet_hashtables.c).
-    pub(crate) fn fits(&self, target: SocketAddr) -> Option<u8> {
+    pub fn fits(&self, target: SocketAddr) -> Option<u8> {
         let wildcard = match self.local.ip() {
             ip if ip == target.ip() => return self.at(target).then_some(2),
             IpAddr::V4(ip) => ip.is_unspecified() && target.is_ipv4(),
@@ -50,7 +50,7 @@ impl Row {
 }
 
 /// The sockets of both families; none where the system doesn't tell.
-pub(crate) fn read() -> Option<Vec<Row>> {
+pub fn read() -> Option<Vec<Row>> {
     let v4 = fs::read(V4).ok()?;
     let v6 = fs::read(V6).unwrap_or_default();
     Some(rows(&v4).chain(rows(&v6)).collect())
@@ -60,7 +60,7 @@ pub(crate) fn read() -> Option<Vec<Row>> {
 ///
 /// The kernel lists these first (tcp_seq_start in net/ipv4/tcp_ipv4.c). The others, which can be tens of thousands, aren't
 /// read.
-pub(crate) fn listening() -> Option<Vec<Row>> {
+pub fn listening() -> Option<Vec<Row>> {
     let first_rows = |path| {
         let table = File::open(path).ok()?;
         let lines = BufReader::new(table).split(b'\n').map_while(Result::ok);
