@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use arbitrary::Arbitrary;
 use daymark_adapters::state_store::{FileStore, LOCK, Look, RECORD};
 use daymark_core::presence::{LockSeen, Observation};
-use daymark_core::record::{InstanceId, ServerRecord};
+use daymark_core::record::ServerRecord;
 use daymark_core::state_store::{AcquireError, Custody, Lease, StateStore as _};
 use daymark_fuzz::{AnyRecord, scratch};
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,9 @@
 //! `daymark run -d`: the same command in a session of its own, watched until it is ready or has failed.
 
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -11,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{GOOD, Output, paint, shown};
-use crate::cli::{Context, DETACHED, block_on, duration};
+use crate::cli::{Context, DETACHED, block_on, duration, place};
 
 /// What its first words were.
 enum Outcome {
@@ -36,7 +38,10 @@ pub(super) fn run(context: Context) -> Exit {
         Outcome::Ready(event) => {
             match output.json {
                 true => output.result(&event.to_string()),
-                false => say_ready(&event, context.begun.elapsed(), &output),
+                false => {
+                    let took = context.begun.elapsed();
+                    say_ready(&event, took, context.state_dir.as_deref(), &output);
+                }
             }
             Exit::Done
         }
@@ -131,7 +136,7 @@ fn pass_on(supervisor: &Child, signal: Signal) {
     }
 }
 
-fn say_ready(event: &Value, took: std::time::Duration, output: &Output) {
+fn say_ready(event: &Value, took: Duration, state_dir: Option<&Path>, output: &Output) {
     let text = |key: &str| shown(event[key].as_str().unwrap_or_default());
     let ready = match event["reused"].as_bool() {
         Some(true) => "is there already".to_owned(),
@@ -143,9 +148,12 @@ fn say_ready(event: &Value, took: std::time::Duration, output: &Output) {
         text("url").trim_end_matches('/'),
         event["pid"],
     ));
+    let selector = match state_dir {
+        Some(dir) => shown(&place::state_dir_option(dir)),
+        None => text("name"),
+    };
     output.note(&format!(
-        "stop it with daymark stop {name}; daymark logs {name} shows what it says",
-        name = text("name")
+        "stop it with daymark stop {selector}; daymark logs {selector} shows what it says"
     ));
 }
 
