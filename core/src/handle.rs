@@ -125,6 +125,9 @@ pub enum Leftover {
     /// Processes of the server.
     #[error("{0} processes of the server could not be ended")]
     Processes(u64),
+    /// The server.
+    #[error("the server was cut off, and has not ended")]
+    Server,
     /// A call to the state directory that never came back. The ownership stays with the process until that ends.
     #[error("the state directory does not answer; ownership stays with this process until it ends")]
     Stuck,

@@ -29,4 +29,4 @@ pub use handle::{
     StopError, StopReport,
 };
 pub use restart::RestartPolicy;
-pub use runner::{GRACE, Plan, ServerRunner};
+pub use runner::{CUT_OFF, GRACE, Plan, ServerRunner};

@@ -208,6 +208,8 @@ pub enum Deadline {
     Start,
     /// For the withdrawal and for requests to finish.
     Drain,
+    /// For a server to be gone that was cut off.
+    CutOff,
     /// For a step that should take no time at all.
     Grace,
 }
@@ -237,7 +239,9 @@ impl State {
     ///
     /// A [`Rejection`] that tells what is so already from what isn't allowed.
     pub const fn step(self, event: Event) -> Result<Step, Rejection> {
-        use Deadline::{Drain as UntilDrained, Grace, Start as UntilStarted};
+        use Deadline::{
+            CutOff as UntilCutOff, Drain as UntilDrained, Grace, Start as UntilStarted,
+        };
         use Pace::{Abort, Drain};
         use Turn::{Again, First};
 
@@ -303,7 +307,7 @@ impl State {
             }
             (Is::Replacing, On::DeadlinePassed) => (
                 Is::Clearing(Next::Launch),
-                &[Do::Cancel, Do::Arm(Grace), Do::Abort],
+                &[Do::Cancel, Do::Arm(UntilCutOff), Do::Abort],
             ),
             (Is::Ready, On::ServerFell) => {
                 (Is::Retracting(Next::Pause), &[Do::Arm(Grace), Do::Retract])
@@ -312,20 +316,19 @@ impl State {
                 Is::Retracting(Next::Pause),
                 &[Do::Cancel, Do::Arm(Grace), Do::Retract],
             ),
-            (Is::Retracting(Next::Pause), On::Done | On::Failed)
-            | (Is::Probing(Again), On::Failed) => {
-                (Is::Clearing(Next::Pause), &[Do::Arm(Grace), Do::Abort])
+            (Is::Launching(Again) | Is::Probing(Again), On::Failed) => {
+                (Is::Retracting(Next::Pause), &[Do::Arm(Grace), Do::Retract])
             }
-            (Is::Probing(Again), On::ServerFell | On::ServerEnded | On::DeadlinePassed) => (
-                Is::Clearing(Next::Pause),
-                &[Do::Cancel, Do::Arm(Grace), Do::Abort],
+            (Is::Launching(Again) | Is::Probing(Again), On::DeadlinePassed)
+            | (Is::Probing(Again), On::ServerFell | On::ServerEnded) => (
+                Is::Retracting(Next::Pause),
+                &[Do::Cancel, Do::Arm(Grace), Do::Retract],
             ),
-            (Is::Clearing(Next::Pause), On::Done) | (Is::Launching(Again), On::Failed) => {
-                (Is::Pausing, &[Do::Disarm, Do::RestartLater])
-            }
-            (Is::Launching(Again), On::DeadlinePassed) => {
-                (Is::Pausing, &[Do::Cancel, Do::RestartLater])
-            }
+            (Is::Retracting(Next::Pause), On::Done | On::Failed) => (
+                Is::Clearing(Next::Pause),
+                &[Do::Arm(UntilCutOff), Do::Abort],
+            ),
+            (Is::Clearing(Next::Pause), On::Done) => (Is::Pausing, &[Do::Disarm, Do::RestartLater]),
             (Is::Replacing | Is::Clearing(Next::Launch), On::Done)
             | (Is::Pausing, On::RetryDue | On::Restart) => {
                 (Is::Launching(Again), &[Do::Arm(UntilStarted), Do::Launch])
@@ -425,7 +428,7 @@ impl State {
                     Do::Cancel,
                     Do::Disown,
                     Do::CloseListener,
-                    Do::Arm(Grace),
+                    Do::Arm(UntilCutOff),
                     Do::Abort,
                 ],
             ),
@@ -439,11 +442,11 @@ impl State {
             }
             (Is::Withdrawing(Abort), On::Done | On::Failed) => (
                 Is::Aborting(After::Release),
-                &[Do::CloseListener, Do::Arm(Grace), Do::Abort],
+                &[Do::CloseListener, Do::Arm(UntilCutOff), Do::Abort],
             ),
             (Is::Draining, On::DeadlinePassed | On::Stop(Abort)) => (
                 Is::Aborting(After::Release),
-                &[Do::Cancel, Do::Arm(Grace), Do::Abort],
+                &[Do::Cancel, Do::Arm(UntilCutOff), Do::Abort],
             ),
             (Is::Draining | Is::Aborting(After::Release), On::Done) => {
                 (Is::Releasing, &[Do::Arm(Grace), Do::Release])

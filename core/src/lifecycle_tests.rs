@@ -104,6 +104,8 @@ struct World {
     server: bool,
     /// The owner holds the listening socket, so that the record may stay while the server is replaced.
     keeps_socket: bool,
+    /// It was ready since the last pause.
+    was_ready: bool,
     /// Readers may believe a record.
     believed: bool,
     announced: bool,
@@ -122,6 +124,7 @@ impl World {
             listener: false,
             server: false,
             keeps_socket,
+            was_ready: false,
             believed: false,
             announced: false,
             abandoned_store_call: false,
@@ -215,7 +218,7 @@ impl World {
             Some(Do::Launch) => self.server = done,
             // Failed or not, nobody believes the record any more: the proof goes first.
             Some(Do::Withdraw) => self.believed = false,
-            Some(Do::Retract) => self.believed = self.keeps_socket,
+            Some(Do::Retract) => self.believed &= self.keeps_socket && self.was_ready,
             Some(Do::Drain | Do::Abort) => self.server = false,
             Some(Do::Release) => self.lease = false,
             Some(_) => {}
@@ -244,8 +247,9 @@ impl World {
                 assert!(!self.believed, "the proof ends before the listener closes");
                 self.listener = false;
             }
-            Do::RetryLater | Do::RestartLater => self.retry = true,
-            Do::Announce => self.announced = true,
+            Do::RetryLater => self.retry = true,
+            Do::RestartLater => (self.retry, self.was_ready) = (true, false),
+            Do::Announce => (self.announced, self.was_ready) = (true, true),
             Do::Arm(_) => self.armed = true,
             Do::Disarm => self.armed = false,
             call => {

@@ -16,9 +16,9 @@ pub enum RestartPolicy {
     Always,
 }
 
-/// How many times in a row a server is started again that doesn't stay. With the pauses between, that is a good three
-/// seconds.
-pub(crate) const ATTEMPTS: u32 = 5;
+/// How many times in a row a server is started again that doesn't stay. With the pauses between, that is a good quarter of a
+/// minute.
+pub(crate) const ATTEMPTS: u32 = 8;
 
 /// The pause before the first attempt. Each one after it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -51,15 +51,10 @@ impl Restarts {
 
     /// How long to pause before the server is started again; none if it isn't. It has been ready for `up`.
     pub(crate) fn after(&mut self, end: &ServerEnd, up: Duration) -> Option<Duration> {
-        let again = match self.policy {
-            RestartPolicy::Never => false,
-            RestartPolicy::OnFailure => end.exit_code != Some(0),
-            RestartPolicy::Always => true,
-        };
         if up >= STEADY {
             self.in_a_row = 0;
         }
-        if !again || self.in_a_row == ATTEMPTS {
+        if !self.apply_to(end) || self.in_a_row == ATTEMPTS {
             return None;
         }
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.in_a_row));
@@ -67,9 +62,17 @@ impl Restarts {
         Some(pause.min(LONGEST_PAUSE))
     }
 
-    /// Whether it was started again and didn't stay, as often as is tried.
-    pub(crate) const fn are_exhausted(self) -> bool {
-        self.in_a_row == ATTEMPTS
+    /// Whether it would be started again, but has not stayed as often as is tried.
+    pub(crate) fn are_exhausted(self, end: &ServerEnd) -> bool {
+        self.apply_to(end) && self.in_a_row == ATTEMPTS
+    }
+
+    fn apply_to(self, end: &ServerEnd) -> bool {
+        match self.policy {
+            RestartPolicy::Never => false,
+            RestartPolicy::OnFailure => end.exit_code != Some(0),
+            RestartPolicy::Always => true,
+        }
     }
 }
 
@@ -105,7 +108,7 @@ mod tests {
         let mut restarts = Restarts::new(RestartPolicy::Always);
         let mut pause = |up| restarts.after(&exit(1), up).map(|pause| pause.as_millis());
         let short = STEADY - Duration::from_nanos(1);
-        for expected in [100, 200, 400, 800, 1600] {
+        for expected in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
             assert_eq!(pause(short), Some(expected));
         }
         assert_eq!(pause(short), None);

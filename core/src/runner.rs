@@ -65,6 +65,10 @@ pub struct Plan {
 /// How long a step may take that should take no time: the bound on what a hanging disk can add to a stop.
 pub const GRACE: Duration = Duration::from_secs(1);
 
+/// How long a server may take to be gone that was cut off. A process that is killed has memory to free first, or a core to
+/// dump.
+pub const CUT_OFF: Duration = Duration::from_secs(5);
+
 /// How long to leave a busy owner alone before trying again.
 const RETRY_EVERY: Duration = Duration::from_millis(10);
 
@@ -223,6 +227,7 @@ where
                 self.arm(self.plan.start_timeout);
             }
             Effect::Arm(Deadline::Drain) => self.arm(self.drain),
+            Effect::Arm(Deadline::CutOff) => self.arm(CUT_OFF),
             Effect::Arm(Deadline::Grace) => self.arm(GRACE),
             Effect::Disarm => self.deadline = None,
             call => self.call = self.begin(call),
@@ -264,7 +269,7 @@ where
             && alarm.as_mut().poll(cx).is_ready()
         {
             self.deadline = None;
-            self.fall = Some(ServerEnd::because(self.timed_out().to_string()));
+            self.deadline_has_passed();
             return Poll::Ready(Event::DeadlinePassed);
         }
         if poll_slot(&mut self.retry, cx).is_ready() {
@@ -314,6 +319,18 @@ where
             (false, _, _, Some(error)) => failed(error),
             (false, _, _, None) => failed(StartError::Stopped),
         };
+    }
+
+    /// Keeps what it means that the current step took too long.
+    fn deadline_has_passed(&mut self) {
+        match self.state {
+            State::Aborting(_) => self.report.left.push(Leftover::Server),
+            State::Clearing(_) => {
+                let end = ServerEnd::because(Leftover::Server.to_string());
+                self.failure = Some(StartError::ServerEnded(end));
+            }
+            _ => self.fall = Some(ServerEnd::because(self.timed_out().to_string())),
+        }
     }
 
     fn timed_out(&self) -> StartError {

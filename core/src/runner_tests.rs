@@ -705,7 +705,7 @@ async fn a_server_that_keeps_falling_is_given_up() {
     let StopCause::ServerEnded(end) = &report.cause else {
         panic!("{report:?}");
     };
-    assert_eq!(end.reason, "it was shot, after 5 restarts in a row");
+    assert_eq!(end.reason, "it was shot, after 8 restarts in a row");
     assert!(world.log().contains(&"released"));
 }
 

@@ -214,6 +214,11 @@ pub(super) fn unclean(report: &StopReport) -> Option<Failure> {
             format!("stopped, but {left}"),
             "they belong to another user (sudo?): end them as that user",
         ),
+        Leftover::Server => Failure::new(
+            Exit::Failed,
+            format!("stopped, but {left}"),
+            "see with ps what it waits for",
+        ),
         _ => Failure::new(
             Exit::Failed,
             format!("stopped, but {left}"),

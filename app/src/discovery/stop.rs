@@ -85,7 +85,7 @@ pub enum StopServerError {
 }
 
 /// How long a server may take over what should take no time: to cut requests off, or to be dead after a kill.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// How often to look whether it is gone: whether one could own its place. No wait for that can be called off.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

@@ -90,8 +90,9 @@ where
             Effect::Retract => {
                 self.status.send_replace(Status::Restarting);
                 let lease = lease?;
-                // Where the owner holds the socket, whoever connects meanwhile waits in its queue and is answered.
-                let stays = self.plan.held_by == HeldBy::Owner;
+                // Where the owner holds the socket, whoever connects meanwhile waits in its queue and is answered, unless
+                // the next server doesn't get ready either.
+                let stays = self.plan.held_by == HeldBy::Owner && self.ready_since.is_some();
                 Box::pin(async move {
                     if !stays {
                         // Nobody believes it, and the next one takes its place.

@@ -61,7 +61,7 @@ where
                 self.retry = Some(self.sleep(pause));
             }
             None => {
-                if self.restarts.are_exhausted() {
+                if self.restarts.are_exhausted(&end) {
                     end.reason = format!("{}, after {ATTEMPTS} restarts in a row", end.reason);
                 }
                 self.server_ended = Some(Box::pin(std::future::ready(end)));
