@@ -127,17 +127,7 @@ where
                 self.failure = Some(error.into());
                 if busy { Event::Busy } else { Event::Failed }
             }
-            Outcome::Recovered(Ok(recovered)) => {
-                if let (PortPreference::Any, true, Some(port)) =
-                    (self.plan.port, self.plan.sticky, recovered.last_port)
-                {
-                    self.plan.port = PortPreference::Prefer(port);
-                }
-                if recovered.removed > 0 {
-                    self.tell(LifecycleEvent::Recovered(recovered));
-                }
-                Event::Done
-            }
+            Outcome::Recovered(Ok(recovered)) => self.recovered(recovered),
             Outcome::Bound(Ok(picked)) => {
                 if let Some(from) = picked.moved_from {
                     let to = picked.listener.endpoint().port();
@@ -146,17 +136,7 @@ where
                 self.listener = Some(Arc::new(picked.listener));
                 Event::Done
             }
-            Outcome::Launched(Ok(server)) => {
-                let shared = Some(Arc::downgrade(&server));
-                *self
-                    .shared_server
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = shared;
-                let watched = server.clone();
-                self.server_ended = Some(Box::pin(async move { watched.ended().await }));
-                self.server = Some(server);
-                Event::Done
-            }
+            Outcome::Launched(Ok(server)) => self.launched(server),
             Outcome::Published(Ok(())) => {
                 self.failed_repairs = 0;
                 if self.exposed.take().is_some() || self.state == State::Republishing {
@@ -167,17 +147,7 @@ where
             Outcome::Published(Err(error)) => self.failed(error.into()),
             Outcome::Recovered(Err(error)) => self.failed(error.into()),
             Outcome::Bound(Err(error)) => self.failed(error.into()),
-            Outcome::Launched(Err(error)) | Outcome::Probed(Err(error)) => {
-                let end = match &error {
-                    ServeError::Ended(end) => end.clone(),
-                    other => ServerEnd::because(with_causes(other)),
-                };
-                self.fall = Some(end);
-                self.failed(match error {
-                    ServeError::Ended(end) => StartError::ServerEnded(end),
-                    error => error.into(),
-                })
-            }
+            Outcome::Launched(Err(error)) | Outcome::Probed(Err(error)) => self.not_serving(error),
             Outcome::Probed(Ok(endpoint)) => {
                 self.record = Some(self.record_at(endpoint));
                 Event::Done
@@ -208,6 +178,42 @@ where
             }
             Outcome::Ended(report) => self.server_is_gone(report),
         }
+    }
+
+    fn recovered(&mut self, recovered: Recovered) -> Event {
+        if let (PortPreference::Any, true, Some(port)) =
+            (self.plan.port, self.plan.sticky, recovered.last_port)
+        {
+            self.plan.port = PortPreference::Prefer(port);
+        }
+        if recovered.removed > 0 {
+            self.tell(LifecycleEvent::Recovered(recovered));
+        }
+        Event::Done
+    }
+
+    fn launched(&mut self, server: Arc<dyn RunningServer>) -> Event {
+        let shared = Some(Arc::downgrade(&server));
+        *self
+            .shared_server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = shared;
+        let watched = server.clone();
+        self.server_ended = Some(Box::pin(async move { watched.ended().await }));
+        self.server = Some(server);
+        Event::Done
+    }
+
+    fn not_serving(&mut self, error: ServeError) -> Event {
+        let end = match &error {
+            ServeError::Ended(end) => end.clone(),
+            other => ServerEnd::because(with_causes(other)),
+        };
+        self.fall = Some(end);
+        self.failed(match error {
+            ServeError::Ended(end) => StartError::ServerEnded(end),
+            error => error.into(),
+        })
     }
 
     fn failed(&mut self, error: StartError) -> Event {
