@@ -9,5 +9,9 @@ pub mod programs;
 pub mod sample;
 pub mod scale;
 pub mod stage;
+#[cfg(target_os = "linux")]
+pub mod supervised;
 pub mod trace;
+#[cfg(target_os = "linux")]
+pub mod watcher;
 pub mod world;
