@@ -164,13 +164,15 @@ fn keep_looking(dir: &PathBuf, unnoticed: Duration, shared: &Shared) {
             shared.live.fetch_add(1, Ordering::SeqCst);
             let begun = Instant::now();
             let addr = record.endpoint.addr();
-            while TcpStream::connect_timeout(&addr, PATIENCE).is_err() && look.still_holds() {
+            while let Err(error) = TcpStream::connect_timeout(&addr, PATIENCE)
+                && look.still_holds()
+            {
                 let lie = begun.elapsed();
                 let longest = shared.longest_lie.lock();
                 let mut longest = longest.unwrap_or_else(PoisonError::into_inner);
                 *longest = lie.max(*longest);
                 if record.held_by == HeldBy::Owner || lie > unnoticed {
-                    shared.broken(format!("{record:?} is believed, and refuses for {lie:?}"));
+                    shared.broken(format!("{record:?} is believed, and for {lie:?}: {error}"));
                     return;
                 }
             }
