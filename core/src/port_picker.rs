@@ -33,7 +33,7 @@ pub trait Listener: Send + Sync + 'static {
     ///
     /// The store puts its proof of life above this number. When a process dies, Linux puts the files of higher numbers away
     /// first (close_files queues them in order, task_work_run takes the last one first), so the proof never outlives the
-    /// socket.
+    /// socket. That of a socket which children have too is let go of at once, and ends with those.
     fn highest_descriptor(&self) -> Option<i32>;
 }
 

@@ -318,13 +318,19 @@ pub(super) struct Stamp {
     modified: (i64, i128),
 }
 
-/// The same file under a descriptor whose number is above `above`.
+/// Below this there is room for what a process opens later, and what must go after the proof when it dies: a socket whose end
+/// tells others to stop what still serves for it. Closing one, or a watch of a directory, can take tens of milliseconds.
+const ROOM: i32 = 256;
+
+/// The same file under a descriptor whose number is above `above`, and if so many are allowed, above [`ROOM`].
 pub(super) fn numbered_above(file: File, above: Option<i32>) -> io::Result<File> {
-    match above {
-        Some(above) if file.as_raw_fd() <= above => {
-            Ok(rustix::io::fcntl_dupfd_cloexec(&file, above.saturating_add(1))?.into())
-        }
-        _ => Ok(file),
+    let Some(above) = above else { return Ok(file) };
+    let least = above.saturating_add(1);
+    let number = |least| rustix::io::fcntl_dupfd_cloexec(&file, least).map(File::from);
+    match number(least.max(ROOM)) {
+        Err(Errno::INVAL | Errno::MFILE) if file.as_raw_fd() >= least => Ok(file),
+        Err(Errno::INVAL | Errno::MFILE) => Ok(number(least)?),
+        numbered => Ok(numbered?),
     }
 }
 
