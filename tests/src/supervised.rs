@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Carries the mark.
-const MARK: &str = "DAYMARK_TEST_MARK";
+const MARK: &str = "TEST_MARK";
 
 /// What to start.
 #[derive(Clone, Debug)]
