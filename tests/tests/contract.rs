@@ -20,6 +20,18 @@ port_picker_laws!(held_ports, Held, but_not_listening);
 
 http_server_laws!(a_server_in_process, Sockets::new().await);
 http_server_laws!(a_server_in_memory, InMemory::new().await);
+#[cfg(target_os = "linux")]
+daymark_tests::child_laws!(
+    a_child_that_is_passed_a_socket,
+    env!("CARGO_BIN_EXE_lawkeeper"),
+    "passed"
+);
+#[cfg(target_os = "linux")]
+daymark_tests::child_laws!(
+    a_child_that_is_told_a_port,
+    env!("CARGO_BIN_EXE_lawkeeper"),
+    "held"
+);
 
 state_store_laws!(state_in_files, Files::default());
 state_store_laws!(state_in_memory, MemoryStore::default());

@@ -91,7 +91,9 @@ impl Scene {
     fn ready(&self, supervisor: &Supervisor) -> (ServerRecord, Answer) {
         let record = eventually("it is published", || {
             let sighting = self.ground.place().look();
-            let record = sighting.record.filter(|_| sighting.presence == Presence::Live);
+            let record = sighting
+                .record
+                .filter(|_| sighting.presence == Presence::Live);
             record.filter(|record| record.pid == supervisor.pid())
         });
         let answer = ask(record.endpoint.port().get(), "/");
@@ -103,7 +105,10 @@ impl Scene {
         supervisor.signal(Signal::TERM);
         let status = supervisor.wait();
         assert!(status.success(), "{status}: {}", self.start.output());
-        gone(supervisor.mark(), Duration::ZERO.max(Duration::from_millis(1)));
+        gone(
+            supervisor.mark(),
+            Duration::ZERO.max(Duration::from_millis(1)),
+        );
         assert_eq!(self.ground.presence(), Presence::Absent);
         self.assert_port_is_closed();
     }
@@ -146,7 +151,10 @@ impl Bystanders {
     fn add(&mut self, env: &[(&str, &str)]) -> u32 {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new("sleep");
-        command.arg("600").envs(env.iter().copied()).process_group(0);
+        command
+            .arg("600")
+            .envs(env.iter().copied())
+            .process_group(0);
         let child = command.spawn().expect("run sleep");
         let pid = child.id();
         self.all.push(child);
@@ -186,7 +194,11 @@ fn pause(random: &mut fastrand::Rng, longest: Duration) {
 }
 
 /// Brings a supervisor to a random moment of its life.
-fn to_some_moment(scene: &Scene, supervisor: &Supervisor, random: &mut fastrand::Rng) -> &'static str {
+fn to_some_moment(
+    scene: &Scene,
+    supervisor: &Supervisor,
+    random: &mut fastrand::Rng,
+) -> &'static str {
     const START: Duration = Duration::from_millis(150);
     const REPLACEMENT: Duration = Duration::from_millis(400);
     match random.u8(..6) {
@@ -243,7 +255,10 @@ fn supervisors_are_killed(pass_socket: bool) {
         kills += kill(&supervisor, with);
         supervisor.wait();
         let presence = scene.ground.presence();
-        assert!(matches!(presence, Presence::Absent | Presence::Stale), "{presence}");
+        assert!(
+            matches!(presence, Presence::Absent | Presence::Stale),
+            "{presence}"
+        );
         // Either somebody looks at what is left, or the next one comes at once.
         if !with.contains(&Role::Guard) && random.bool() {
             longest = longest.max(gone(supervisor.mark(), SOON));
@@ -377,7 +392,9 @@ impl Clients {
 /// Waits until another launch answers than this one.
 fn replaced(port: u16, before: Answer) -> Answer {
     eventually("another one answers", || {
-        ask(port, "/").ok().filter(|answer| answer.launch != before.launch)
+        ask(port, "/")
+            .ok()
+            .filter(|answer| answer.launch != before.launch)
     })
 }
 
@@ -401,7 +418,10 @@ fn three_restarts_lose_no_request_where_a_socket_is_passed() {
         let record = scene.ground.place().look().record?;
         (record.restarts == Some(3)).then_some(record)
     });
-    assert_eq!((now.endpoint, now.instance_id), (record.endpoint, record.instance_id));
+    assert_eq!(
+        (now.endpoint, now.instance_id),
+        (record.endpoint, record.instance_id)
+    );
     println!("{answered} requests; {:?}", watcher.end());
     scene.stop(&mut supervisor);
 }
@@ -421,9 +441,14 @@ fn a_child_s_death_refuses_no_connection_where_a_socket_is_passed() {
     clients.answered(20);
     let (answered, lost) = clients.end();
     // What it had accepted is lost with it, and nothing else.
-    let refused = lost.iter().find(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+    let refused = lost
+        .iter()
+        .find(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
     assert!(refused.is_none(), "{refused:?}");
-    assert!(lost.len() <= 3 * 6, "of {answered} there were lost: {lost:?}");
+    assert!(
+        lost.len() <= 3 * 6,
+        "of {answered} there were lost: {lost:?}"
+    );
     scene.stop(&mut supervisor);
 }
 

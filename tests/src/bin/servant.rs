@@ -43,7 +43,11 @@ mod unix {
         let options = options();
         if options.fork {
             rustix::process::setsid()?;
-            again(&options, &io::stdin().as_fd().try_clone_to_owned()?, "--deaf")?;
+            again(
+                &options,
+                &io::stdin().as_fd().try_clone_to_owned()?,
+                "--deaf",
+            )?;
             return Ok(());
         }
         let runtime = tokio::runtime::Builder::new_current_thread()

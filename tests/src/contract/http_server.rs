@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::{begin_and_drop, in_time, is_done_at_once};
 
-/// A kind of server, a socket for it, and clients whose requests last as long as is wanted.
+/// A kind of server, and a socket for it.
 #[async_trait]
 pub trait HttpBench: Send + Sync {
     /// What is tested.
@@ -29,6 +29,13 @@ pub trait HttpBench: Send + Sync {
     /// The socket: always the same one.
     fn listener(&self) -> Arc<<Self::Http as HttpServer>::Listener>;
 
+    /// Whether a request that comes now is answered.
+    async fn is_answered(&self) -> bool;
+}
+
+/// One whose requests last as long as is wanted, and that counts them.
+#[async_trait]
+pub trait CountingBench: HttpBench {
     /// A request comes to the server that was started last: true once it is being answered, false if nobody accepts it.
     async fn begin_request(&self) -> bool;
 
@@ -116,6 +123,17 @@ impl HttpBench for Sockets {
         self.listener.clone()
     }
 
+    async fn is_answered(&self) -> bool {
+        let begun = self.begin_request().await;
+        if begun {
+            self.finish_request().await;
+        }
+        begun
+    }
+}
+
+#[async_trait]
+impl CountingBench for Sockets {
     async fn begin_request(&self) -> bool {
         let connected = TcpStream::connect(self.listener.endpoint().addr()).await;
         let mut client = connected.expect("the bench holds the socket open");
@@ -188,6 +206,13 @@ impl HttpBench for InMemory {
         self.listener.clone()
     }
 
+    async fn is_answered(&self) -> bool {
+        self.begin_request().await && self.http.last().is_some_and(|s| s.finish_request())
+    }
+}
+
+#[async_trait]
+impl CountingBench for InMemory {
     async fn begin_request(&self) -> bool {
         self.http.last().expect("a server").begin_request()
     }
@@ -206,7 +231,7 @@ async fn start(bench: &impl HttpBench) -> Arc<dyn RunningServer> {
     started.unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn begin_requests(bench: &impl HttpBench, count: usize) {
+async fn begin_requests(bench: &impl CountingBench, count: usize) {
     for _ in 0..count {
         assert!(bench.begin_request().await, "nobody accepts");
     }
@@ -234,7 +259,10 @@ pub async fn a_server_that_has_ended_is_not_ready(bench: &impl HttpBench) {
     let server = start(bench).await;
     server.abort().await;
     let ready = in_time("an answer", server.ready()).await;
-    assert!(matches!(ready, Err(ServeError::NotReady(_))));
+    assert!(matches!(
+        ready,
+        Err(ServeError::NotReady(_) | ServeError::Ended(_))
+    ));
 }
 
 /// A server that ended leaves the listener open for the next one.
@@ -242,11 +270,11 @@ pub async fn the_next_server_takes_over_the_same_listener(bench: &impl HttpBench
     start(bench).await.drain().await;
     let next = start(bench).await;
     assert!(in_time("ready", next.ready()).await.is_ok());
-    assert!(bench.begin_request().await);
+    assert!(bench.is_answered().await);
 }
 
 /// A drain with nothing to finish is over at once.
-pub async fn a_drain_of_an_idle_server_is_over_at_once(bench: &impl HttpBench) {
+pub async fn a_drain_of_an_idle_server_is_over_at_once(bench: &impl CountingBench) {
     let server = start(bench).await;
     begin_requests(bench, 1).await;
     bench.finish_request().await;
@@ -257,7 +285,7 @@ pub async fn a_drain_of_an_idle_server_is_over_at_once(bench: &impl HttpBench) {
 }
 
 /// [`RunningServer::drain`] completes when every accepted request has finished, and not before.
-pub async fn a_drain_waits_for_all_requests(bench: &impl HttpBench) {
+pub async fn a_drain_waits_for_all_requests(bench: &impl CountingBench) {
     let server = start(bench).await;
     begin_requests(bench, 3).await;
     let mut drain = Box::pin(server.drain());
@@ -272,11 +300,35 @@ pub async fn a_drain_waits_for_all_requests(bench: &impl HttpBench) {
 pub async fn a_drain_accepts_nobody_any_more(bench: &impl HttpBench) {
     let server = start(bench).await;
     in_time("drained", server.drain()).await;
-    assert!(!bench.begin_request().await);
+    assert!(!bench.is_answered().await);
+}
+
+/// Nor does an abort, and it leaves nobody who does.
+pub async fn an_abort_leaves_nobody_who_answers(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    assert!(in_time("ready", server.ready()).await.is_ok());
+    assert_eq!(in_time("aborted", server.abort()).await, report(0, 0));
+    assert!(!bench.is_answered().await);
+}
+
+/// Repeating a drain or an abort is a no-op with the same report.
+pub async fn a_server_that_has_ended_is_asked_in_vain(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    let first = in_time("drained", server.drain()).await;
+    assert_eq!(in_time("aborted", server.abort()).await, first);
+    assert_eq!(in_time("drained", server.drain()).await, first);
+}
+
+/// [`RunningServer::abort`] may follow a drain that was given up.
+pub async fn an_abort_may_follow_a_drain(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    begin_and_drop(server.drain());
+    in_time("aborted", server.abort()).await;
+    assert!(!bench.is_answered().await);
 }
 
 /// [`RunningServer::abort`] cuts everything off.
-pub async fn an_abort_cuts_off_all_requests(bench: &impl HttpBench) {
+pub async fn an_abort_cuts_off_all_requests(bench: &impl CountingBench) {
     let server = start(bench).await;
     begin_requests(bench, 2).await;
     assert_eq!(in_time("aborted", server.abort()).await, report(0, 2));
@@ -284,7 +336,7 @@ pub async fn an_abort_cuts_off_all_requests(bench: &impl HttpBench) {
 }
 
 /// [`RunningServer::abort`] may follow a drain that was given up, and then counts since that began.
-pub async fn an_abort_counts_since_the_drain_began(bench: &impl HttpBench) {
+pub async fn an_abort_counts_since_the_drain_began(bench: &impl CountingBench) {
     let server = start(bench).await;
     begin_requests(bench, 3).await;
     begin_and_drop(server.drain());
@@ -296,7 +348,7 @@ pub async fn an_abort_counts_since_the_drain_began(bench: &impl HttpBench) {
 }
 
 /// Repeating a drain or an abort is a no-op with the same report.
-pub async fn every_drain_and_abort_gives_the_same_report(bench: &impl HttpBench) {
+pub async fn every_drain_and_abort_gives_the_same_report(bench: &impl CountingBench) {
     let server = start(bench).await;
     begin_requests(bench, 1).await;
     let first = in_time("aborted", server.abort()).await;
@@ -319,13 +371,21 @@ pub async fn a_server_goes_on_when_nobody_waits_for_it(bench: &impl HttpBench) {
     let server = start(bench).await;
     begin_and_drop(server.ready());
     begin_and_drop(server.ended());
-    begin_requests(bench, 1).await;
-    bench.finish_request().await;
     assert!(in_time("ready", server.ready()).await.is_ok());
+    assert!(bench.is_answered().await);
 }
 
-/// Dropping the last handle aborts the server.
-pub async fn a_server_that_is_dropped_is_aborted(bench: &impl HttpBench) {
+/// Dropping the last handle aborts the server, sooner or later.
+pub async fn a_server_that_is_dropped_answers_nobody(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    assert!(in_time("ready", server.ready()).await.is_ok());
+    drop(server);
+    let ends = async { while bench.is_answered().await {} };
+    in_time("it ends", ends).await;
+}
+
+/// Dropping the last handle cuts everything off.
+pub async fn a_server_that_is_dropped_is_aborted(bench: &impl CountingBench) {
     let server = start(bench).await;
     begin_requests(bench, 1).await;
     drop(server);
@@ -334,7 +394,7 @@ pub async fn a_server_that_is_dropped_is_aborted(bench: &impl HttpBench) {
 }
 
 /// [`RunningServer::stats`] counts what is in flight.
-pub async fn requests_in_flight_are_counted(bench: &impl HttpBench) {
+pub async fn requests_in_flight_are_counted(bench: &impl CountingBench) {
     let server = start(bench).await;
     assert_eq!(server.stats().requests, 0);
     begin_requests(bench, 2).await;
@@ -346,29 +406,51 @@ pub async fn requests_in_flight_are_counted(bench: &impl HttpBench) {
     assert_eq!(server.stats().requests, 1);
 }
 
-/// Tests of all laws of servers.
+/// Calls a macro with the laws that hold of every server, whether it counts its requests or not.
+#[macro_export]
+macro_rules! with_laws_of_every_server {
+    ($macro:path, $($before:tt)*) => {
+        $macro!($($before)*, [
+            a_server_that_serves_is_ready,
+            a_server_that_has_ended_is_not_ready,
+            the_next_server_takes_over_the_same_listener,
+            a_drain_accepts_nobody_any_more,
+            an_abort_leaves_nobody_who_answers,
+            an_abort_may_follow_a_drain,
+            a_server_that_has_ended_is_asked_in_vain,
+            a_server_that_was_asked_to_end_has_not_ended_by_itself,
+            a_server_goes_on_when_nobody_waits_for_it,
+            a_server_that_is_dropped_answers_nobody,
+        ]);
+    };
+}
+
+/// Tests of all laws of servers that count their requests.
 #[macro_export]
 macro_rules! http_server_laws {
     ($adapter:ident, $bench:expr) => {
-        $crate::each_law!(
-            $adapter,
-            $bench,
-            $crate::contract::http_server,
-            [
-                a_server_that_serves_is_ready,
-                a_server_that_has_ended_is_not_ready,
-                the_next_server_takes_over_the_same_listener,
-                a_drain_of_an_idle_server_is_over_at_once,
-                a_drain_waits_for_all_requests,
-                a_drain_accepts_nobody_any_more,
-                an_abort_cuts_off_all_requests,
-                an_abort_counts_since_the_drain_began,
-                every_drain_and_abort_gives_the_same_report,
-                a_server_that_was_asked_to_end_has_not_ended_by_itself,
-                a_server_goes_on_when_nobody_waits_for_it,
-                a_server_that_is_dropped_is_aborted,
-                requests_in_flight_are_counted,
-            ]
-        );
+        mod $adapter {
+            use super::*;
+            $crate::with_laws_of_every_server!(
+                $crate::each_law,
+                every_server,
+                $bench,
+                $crate::contract::http_server
+            );
+            $crate::each_law!(
+                counting,
+                $bench,
+                $crate::contract::http_server,
+                [
+                    a_drain_of_an_idle_server_is_over_at_once,
+                    a_drain_waits_for_all_requests,
+                    an_abort_cuts_off_all_requests,
+                    an_abort_counts_since_the_drain_began,
+                    every_drain_and_abort_gives_the_same_report,
+                    a_server_that_is_dropped_is_aborted,
+                    requests_in_flight_are_counted,
+                ]
+            );
+        }
     };
 }

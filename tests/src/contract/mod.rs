@@ -3,6 +3,8 @@
 //! A suite asks for a *bench*: the implementation, and what its surroundings must do for it to be tested. The macros at the
 //! end of each file make tests of all its laws, for one bench.
 
+#[cfg(target_os = "linux")]
+pub mod child_process;
 pub mod clock;
 pub mod http_server;
 pub mod port_picker;
