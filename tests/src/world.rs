@@ -14,7 +14,7 @@ use daymark_adapters::state_store::MemoryStore;
 use daymark_core::presence::{LockSeen, Observation};
 use daymark_core::record::ServerRecord;
 use daymark_core::state_store::StateStore;
-use daymark_core::{Handle, ServerRunner, Status, StopReport};
+use daymark_core::{Handle, Plan, ServerRunner, Status, StopReport};
 use futures_util::FutureExt as _;
 
 use crate::sample;
@@ -107,13 +107,18 @@ impl World {
 
     /// The run `instance`, over `store`, which isn't started yet.
     pub fn run(&self, instance: u128, store: impl StateStore) -> Run {
+        self.run_by(sample::plan(instance), store)
+    }
+
+    /// A run by this plan, over `store`, which isn't started yet.
+    pub fn run_by(&self, plan: Plan, store: impl StateStore) -> Run {
         let http = MemoryHttp::default();
         let (runner, handle) = ServerRunner::new(
             self.ports.clone(),
             http.clone(),
             store,
             self.clock.clone(),
-            sample::plan(instance),
+            plan,
         );
         Run {
             handle,

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use daymark_core::presence::{LockSeen, Observation};
-use daymark_core::record::InstanceId;
-use daymark_core::{GRACE, Status};
+use daymark_core::record::{HeldBy, InstanceId};
+use daymark_core::{GRACE, Plan, RestartPolicy, Status};
 use daymark_tests::sample;
 use daymark_tests::scale::rounds;
 use daymark_tests::world::{Run, World};
@@ -17,9 +17,31 @@ use proptest::test_runner::FileFailurePersistence;
 /// So many places for runs.
 const RUNS: usize = 3;
 
+/// What differs between runs.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    held_by: HeldBy,
+    restarts: Option<RestartPolicy>,
+}
+
+impl Kind {
+    fn any() -> impl Strategy<Value = Self> {
+        use RestartPolicy::{Always, Never, OnFailure};
+        let held_by = prop_oneof![Just(HeldBy::Owner), Just(HeldBy::Child)];
+        let restarts = prop_oneof![
+            Just(None),
+            Just(Some(Never)),
+            Just(Some(OnFailure)),
+            Just(Some(Always))
+        ];
+        (held_by, restarts).prop_map(|(held_by, restarts)| Self { held_by, restarts })
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
-    Start(usize),
+    Start(usize, Kind),
+    Restart(usize),
     Stop(usize),
     StopAtOnce(usize),
     Kill(usize),
@@ -35,7 +57,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..RUNS).prop_map(Step::Start),
+        4 => (0..RUNS, Kind::any()).prop_map(|(i, kind)| Step::Start(i, kind)),
+        2 => (0..RUNS).prop_map(Step::Restart),
         2 => (0..RUNS).prop_map(Step::Stop),
         1 => (0..RUNS).prop_map(Step::StopAtOnce),
         2 => (0..RUNS).prop_map(Step::Kill),
@@ -54,6 +77,8 @@ struct Model {
     world: World,
     runs: [Option<(InstanceId, Run)>; RUNS],
     killed: Vec<InstanceId>,
+    /// Whose server has died, and who hasn't had the time to notice.
+    unaware: [bool; RUNS],
     next: u128,
 }
 
@@ -63,23 +88,28 @@ impl Model {
             world: World::new(),
             runs: Default::default(),
             killed: Vec::new(),
+            unaware: [false; RUNS],
             next: 1,
         }
     }
 
     fn take(&mut self, step: &Step) {
         match *step {
-            Step::Start(i) => self.start(i),
+            Step::Start(i, kind) => self.start(i, kind),
+            Step::Restart(i) => self.with(i, |run| run.handle.request_restart()),
             Step::Stop(i) => self.with(i, |run| run.handle.request_stop(None)),
             Step::StopAtOnce(i) => {
                 self.with(i, |run| run.handle.request_stop(Some(Duration::ZERO)));
             }
             Step::Kill(i) => self.kill(i),
-            Step::ServerDies(i) => self.with(i, |run| {
-                if let Some(server) = run.http.last() {
-                    server.die("of a bug");
-                }
-            }),
+            Step::ServerDies(i) => {
+                self.unaware[i] = true;
+                self.with(i, |run| {
+                    if let Some(server) = run.http.last() {
+                        server.die("of a bug");
+                    }
+                });
+            }
             Step::BeginRequest(i) => self.with(i, |run| {
                 run.http.last().map(|server| server.begin_request());
             }),
@@ -89,7 +119,7 @@ impl Model {
             Step::LoseRecord => self.world.store.lose_record(),
             Step::LoseOwnership => self.world.store.lose_ownership(),
             Step::Advance(span) => self.world.clock.advance(span),
-            Step::Settle(i) => self.with(i, Run::settle),
+            Step::Settle(i) => self.settle(i),
         }
         self.check();
     }
@@ -100,15 +130,26 @@ impl Model {
         }
     }
 
+    fn settle(&mut self, i: usize) {
+        self.with(i, Run::settle);
+        self.unaware[i] = false;
+    }
+
     /// A start where nothing runs, or a second one, which must change nothing.
-    fn start(&mut self, i: usize) {
+    fn start(&mut self, i: usize, kind: Kind) {
         let is_over = |(_, run): &(_, Run)| run.report().is_some();
         if self.runs[i].as_ref().is_none_or(is_over) {
-            let run = self.world.run(self.next, self.world.store.clone());
+            let plan = Plan {
+                held_by: kind.held_by,
+                restarts: kind.restarts,
+                ..sample::plan(self.next)
+            };
+            let run = self.world.run_by(plan, self.world.store.clone());
             self.runs[i] = Some((InstanceId::from_bits(self.next), run));
             self.next += 1;
         }
         self.with(i, Run::start);
+        self.unaware[i] = false;
     }
 
     /// `kill -9`: its locks go, its files stay, and it does nothing any more.
@@ -137,14 +178,26 @@ impl Model {
 
     fn check(&self) {
         self.world.check();
+        for (instance, run) in self.runs.iter().flatten() {
+            let living = run.http.living();
+            assert!(living <= 1, "{instance}: {living} servers at a time");
+        }
         let Some(record) = self.world.believed() else {
             return;
         };
         let instance = record.instance_id.expect("we publish it");
         assert!(!self.killed.contains(&instance), "it was killed");
-        let run = self.runs.iter().flatten().find(|(id, _)| *id == instance);
-        let (_, run) = run.expect("there is such a run");
+        let mut runs = self.runs.iter().zip(&self.unaware);
+        let found = runs.find_map(|(run, unaware)| match run {
+            Some((id, run)) if *id == instance => Some((run, *unaware)),
+            _ => None,
+        });
+        let (run, unaware) = found.expect("there is such a run");
         assert!(run.report().is_none(), "it is stopped");
+        // Whoever connects is answered, at the latest by the next server, if the owner holds the socket.
+        let listens = run.http.last().is_some_and(|server| server.listens());
+        let waits = record.held_by == HeldBy::Owner;
+        assert!(listens || waits || unaware, "nobody listens");
     }
 
     /// Lets everybody do all they can, for so long.
@@ -153,7 +206,7 @@ impl Model {
         let mut passed = Duration::ZERO;
         while passed < span {
             for i in 0..RUNS {
-                self.with(i, Run::settle);
+                self.settle(i);
                 self.check();
             }
             self.world.clock.advance(TICK);
@@ -178,7 +231,13 @@ impl Model {
         assert_eq!(self.world.ports.held(), []);
 
         self.runs = Default::default();
-        self.start(0);
+        self.start(
+            0,
+            Kind {
+                held_by: HeldBy::Owner,
+                restarts: None,
+            },
+        );
         let (_, run) = self.runs[0].as_ref().expect("it was started");
         let status = run.handle.status();
         assert!(matches!(status, Status::Ready(_)), "{status:?}");

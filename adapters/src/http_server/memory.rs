@@ -25,6 +25,15 @@ impl MemoryHttp {
         self.started().last().cloned()
     }
 
+    /// How many servers haven't ended: they listen, or still answer.
+    #[must_use]
+    pub fn living(&self) -> usize {
+        self.started()
+            .iter()
+            .filter(|server| server.lives())
+            .count()
+    }
+
     fn started(&self) -> std::sync::MutexGuard<'_, Vec<MemoryServer>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,6 +88,17 @@ impl MemoryServer {
             s.drained += u64::from(any && s.draining);
             any
         })
+    }
+
+    /// Whether it accepts requests.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.0.borrow().listener.is_some()
+    }
+
+    fn lives(&self) -> bool {
+        let inside = self.0.borrow();
+        inside.died.is_none() && (inside.listener.is_some() || inside.in_flight > 0)
     }
 
     /// The server ends by itself.
