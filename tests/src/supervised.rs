@@ -46,7 +46,9 @@ pub struct Start {
 /// What a process is in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// `daymark run`, or what it was before.
+    /// What the supervisor was started through.
+    Tracer,
+    /// `daymark run`.
     Supervisor,
     /// `daymark __guard`.
     Guard,
@@ -214,7 +216,7 @@ fn member(pid: i32, mark: &str) -> Option<Member> {
         Some(b"__guard") => Role::Guard,
         Some(b"__exec") => Role::Main,
         Some(b"--state-dir") if name.ends_with(b"supervisor") => Role::Supervisor,
-        Some(b"-f" | b"-o") => Role::Supervisor,
+        Some(b"-f") if name == b"strace" => Role::Tracer,
         Some(b"--launch") => Role::Other,
         _ => Role::Main,
     };
