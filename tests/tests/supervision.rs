@@ -473,3 +473,32 @@ fn a_record_of_a_told_port_is_taken_back_when_its_child_is_gone() {
     scene.ready(&supervisor);
     scene.stop(&mut supervisor);
 }
+
+/// What goes last at a death is its socket to the guard, and with that what still listens.
+#[test]
+fn a_dead_supervisor_is_not_believed_while_its_port_refuses() {
+    for pass_socket in [false, true] {
+        let scene = Scene::new(pass_socket);
+        for _ in 0..rounds(3, 50) {
+            let mut supervisor = scene.start.go();
+            scene.ready(&supervisor);
+            let watcher = Watcher::of(&scene.ground.dir(), scene.start.port, Duration::ZERO);
+            assert_eq!(kill(&supervisor, &[Role::Supervisor]), 1);
+            supervisor.wait();
+            gone(supervisor.mark(), SOON);
+            println!("{:?}", watcher.end());
+        }
+    }
+}
+
+#[test]
+fn a_run_ends_as_its_command_did() {
+    let scene = Scene::new(false);
+    let mut supervisor = scene.start.go();
+    scene.ready(&supervisor);
+    assert_eq!(kill(&supervisor, &[Role::Main]), 1);
+    assert_eq!(supervisor.wait().code(), Some(128 + 9));
+    let mut supervisor = scene.start.go();
+    scene.ready(&supervisor);
+    scene.stop(&mut supervisor);
+}
