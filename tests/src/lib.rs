@@ -1,6 +1,10 @@
 //! What the tests share: programs to play with, places to play in, and the suites that run over every adapter.
 
+#[cfg(unix)]
+pub mod bystanders;
 pub mod client;
+#[cfg(target_os = "linux")]
+pub mod clients;
 pub mod contract;
 pub mod failing;
 pub mod files;

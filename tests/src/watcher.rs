@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -157,7 +157,7 @@ fn keep_asking(port: u16, shared: &Shared) {
 
 /// While a record is believed, its port doesn't refuse: never where its owner holds the socket, and elsewhere only until
 /// the owner has heard of its child's death.
-fn keep_looking(dir: &PathBuf, unnoticed: Duration, shared: &Shared) {
+fn keep_looking(dir: &Path, unnoticed: Duration, shared: &Shared) {
     while !shared.over.load(Ordering::SeqCst) {
         let look = Look::at(dir);
         if let Observation::Record(record, LockSeen::Held) = look.observation() {

@@ -5,7 +5,8 @@ use daymark_adapters::port_picker::Held;
 use daymark_adapters::port_picker::{Loopback, MemoryPorts};
 use daymark_adapters::state_store::MemoryStore;
 use daymark_tests::contract::clock::{Manual, System};
-use daymark_tests::contract::http_server::{InMemory, Sockets};
+use daymark_tests::contract::http_server::Sockets;
+use daymark_tests::contract::memory_http::InMemory;
 use daymark_tests::contract::state_store::Files;
 use daymark_tests::{clock_laws, http_server_laws, port_picker_laws, state_store_laws};
 

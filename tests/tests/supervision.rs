@@ -7,14 +7,13 @@
 //! ```
 #![cfg(target_os = "linux")]
 
-use std::process::{Child, Command};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use daymark::Presence;
 use daymark_core::record::ServerRecord;
+use daymark_tests::bystanders::Bystanders;
+use daymark_tests::clients::Clients;
 use daymark_tests::files::Ground;
 use daymark_tests::scale::{random, rounds};
 use daymark_tests::supervised::{Role, Start, Supervisor, eventually, gone, members};
@@ -46,7 +45,7 @@ impl Scene {
     /// One whose port is known, because a first server has served there.
     fn new(pass_socket: bool) -> Self {
         let ground = Ground::new();
-        let mut bystanders = Bystanders::new();
+        let mut bystanders = Bystanders::default();
         let group = bystanders.add(&[]);
         let dir = ground.dir();
         let mut scene = Self {
@@ -135,61 +134,6 @@ impl Scene {
     }
 }
 
-/// Processes that nobody may touch.
-struct Bystanders {
-    all: Vec<Child>,
-    count: usize,
-}
-
-impl Bystanders {
-    const fn new() -> Self {
-        Self {
-            all: Vec::new(),
-            count: 0,
-        }
-    }
-
-    /// One more, in a process group of its own; its pid.
-    fn add(&mut self, env: &[(&str, &str)]) -> u32 {
-        use std::os::unix::process::CommandExt as _;
-        let mut command = Command::new("sleep");
-        command
-            .arg("600")
-            .envs(env.iter().copied())
-            .process_group(0);
-        let child = command.spawn().expect("run sleep");
-        let pid = child.id();
-        self.all.push(child);
-        self.count += 1;
-        pid
-    }
-
-    /// All of them live. Those that were close by aren't needed any more.
-    fn check(&mut self) {
-        const KEPT: usize = 4;
-        for child in &mut self.all {
-            let ended = child.try_wait().expect("a child of ours");
-            assert!(ended.is_none(), "a stranger was signalled: {ended:?}");
-        }
-        while self.all.len() > KEPT {
-            end(self.all.pop());
-        }
-    }
-}
-
-impl Drop for Bystanders {
-    fn drop(&mut self) {
-        self.all.drain(..).for_each(|child| end(Some(child)));
-    }
-}
-
-fn end(child: Option<Child>) {
-    if let Some(mut child) = child {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-}
-
 /// Lets a random time pass, up to `longest`: the random moment that a kill comes at.
 fn pause(random: &mut fastrand::Rng, longest: Duration) {
     thread::sleep(longest.mul_f32(random.f32()));
@@ -240,6 +184,7 @@ fn kill(supervisor: &Supervisor, roles: &[Role]) -> usize {
     victims.map(|victim| victim.kill(supervisor.mark())).count()
 }
 
+#[expect(clippy::print_stdout, reason = "a failed test tells what was done")]
 fn supervisors_are_killed(pass_socket: bool) {
     let mut random = random();
     let mut scene = Scene::new(pass_socket);
@@ -287,6 +232,7 @@ fn supervisors_that_hold_a_socket_are_killed_at_any_moment() {
     supervisors_are_killed(true);
 }
 
+#[expect(clippy::print_stdout, reason = "a failed test tells what was done")]
 fn children_are_killed(pass_socket: bool) {
     let mut random = random();
     let mut scene = Scene::new(pass_socket);
@@ -340,55 +286,6 @@ fn children_that_are_told_a_port_are_killed_at_any_moment() {
 #[test]
 fn children_that_are_passed_a_socket_are_killed_at_any_moment() {
     children_are_killed(true);
-}
-
-/// Clients that open a new connection for each request, all the time.
-struct Clients {
-    over: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    threads: Vec<thread::JoinHandle<Vec<std::io::Error>>>,
-}
-
-impl Clients {
-    fn of(port: u16, count: usize) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(AtomicU64::new(0));
-        let start = |i: usize| {
-            let (over, answered) = (over.clone(), answered.clone());
-            let path = if i.is_multiple_of(2) { "/" } else { "/slow" };
-            thread::spawn(move || {
-                let mut lost = Vec::new();
-                while !over.load(Ordering::SeqCst) {
-                    match ask(port, path) {
-                        Ok(_) => drop(answered.fetch_add(1, Ordering::SeqCst)),
-                        Err(error) => lost.push(error),
-                    }
-                }
-                lost
-            })
-        };
-        Self {
-            threads: (0..count).map(start).collect(),
-            over,
-            answered,
-        }
-    }
-
-    /// Waits until so many more requests were answered.
-    fn answered(&self, more: u64) {
-        let until = self.answered.load(Ordering::SeqCst) + more;
-        eventually("they are answered", || {
-            (self.answered.load(Ordering::SeqCst) >= until).then_some(())
-        });
-    }
-
-    /// How many were answered, and what became of the others.
-    fn end(self) -> (u64, Vec<std::io::Error>) {
-        self.over.store(true, Ordering::SeqCst);
-        let threads = self.threads.into_iter();
-        let lost = threads.flat_map(|thread| thread.join().expect("clients don't panic"));
-        (self.answered.load(Ordering::SeqCst), lost.collect())
-    }
 }
 
 /// Waits until another launch answers than this one.
@@ -474,7 +371,6 @@ fn a_record_of_a_told_port_is_taken_back_when_its_child_is_gone() {
     scene.stop(&mut supervisor);
 }
 
-/// What goes last at a death is its socket to the guard, and with that what still listens.
 #[test]
 fn a_dead_supervisor_is_not_believed_while_its_port_refuses() {
     for pass_socket in [false, true] {

@@ -1,12 +1,14 @@
 //! The laws of [`HttpServer`] and [`RunningServer`].
+//!
+//! Longer than others: they are one list, and each is short.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use daymark_adapters::http_server::{AppContext, HttpConfig, InProcess, MemoryHttp};
-use daymark_adapters::port_picker::{BoundListener, Loopback, MemoryListener, MemoryPorts};
+use daymark_adapters::http_server::{AppContext, HttpConfig, InProcess};
+use daymark_adapters::port_picker::{BoundListener, Loopback};
 use daymark_core::http_server::{DrainReport, HttpServer, RunningServer, ServeError};
 use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
 use http::Response;
@@ -175,56 +177,6 @@ impl CountingBench for Sockets {
 
 /// How long to wait for an answer that must not come.
 const UNANSWERED: std::time::Duration = std::time::Duration::from_millis(300);
-
-/// A server in memory.
-#[derive(Debug)]
-pub struct InMemory {
-    http: MemoryHttp,
-    listener: Arc<MemoryListener>,
-}
-
-impl InMemory {
-    /// With a port of its own.
-    pub async fn new() -> Self {
-        let picked = MemoryPorts::default().pick(PortPreference::Any).await;
-        Self {
-            http: MemoryHttp::default(),
-            listener: Arc::new(picked.expect("a port").listener),
-        }
-    }
-}
-
-#[async_trait]
-impl HttpBench for InMemory {
-    type Http = MemoryHttp;
-
-    fn http(&self) -> MemoryHttp {
-        self.http.clone()
-    }
-
-    fn listener(&self) -> Arc<MemoryListener> {
-        self.listener.clone()
-    }
-
-    async fn is_answered(&self) -> bool {
-        self.begin_request().await && self.http.last().is_some_and(|s| s.finish_request())
-    }
-}
-
-#[async_trait]
-impl CountingBench for InMemory {
-    async fn begin_request(&self) -> bool {
-        self.http.last().expect("a server").begin_request()
-    }
-
-    async fn finish_request(&self) {
-        assert!(self.http.last().expect("a server").finish_request());
-    }
-
-    async fn see_cut_off(&self) {
-        assert!(!self.http.last().expect("a server").finish_request());
-    }
-}
 
 async fn start(bench: &impl HttpBench) -> Arc<dyn RunningServer> {
     let started = bench.http().start(bench.listener()).await;

@@ -7,6 +7,7 @@
 pub mod child_process;
 pub mod clock;
 pub mod http_server;
+pub mod memory_http;
 pub mod port_picker;
 pub mod state_store;
 
