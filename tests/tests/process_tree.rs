@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use daymark_adapters::http_server::clear_orphans;
 use daymark_core::record::InstanceId;
+use daymark_tests::scale::rounds;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -184,6 +185,22 @@ fn a_daemon_is_gone_within_a_second_of_its_guard_s_kill() {
     assert_eq!(keeper.hear(), "lost");
     assert_eq!(keeper.hear(), "gone 0");
     assert!(keeper.child.wait().expect("it ends").success());
+}
+
+#[test]
+fn whoever_comes_to_the_supervisor_late_is_gone_too_after_its_guard_s_kill() {
+    // Each comes to it when the one above has ended, which can be at any moment.
+    let chain = "echo $$ > $1.new; mv $1.new $1; [ $1 = 0 ] && exec sleep 60; sh ./chain $(($1 - 1)) & wait";
+    let script = format!("echo '{chain}' > chain; exec sh ./chain 9");
+    for _ in 0..rounds(5, 200) {
+        let mut keeper = Keeper::of_script(&script);
+        let pids: Vec<u32> = (0..10).map(|n| keeper.pid_in(&n.to_string())).collect();
+        signal(keeper.guard, Signal::KILL);
+        assert_eq!(keeper.hear(), "lost");
+        assert_eq!(keeper.hear(), "gone 0");
+        let left: Vec<&u32> = pids.iter().filter(|&&pid| lives(pid)).collect();
+        assert!(left.is_empty(), "{left:?} of {pids:?}");
+    }
 }
 
 #[test]

@@ -68,10 +68,12 @@ mod linux {
             let mut refused_since = None;
             loop {
                 let refused = self.kill();
-                self.found.retain(|&pid| !is_reaped(pid));
+                // What was below those that are reaped has come here before they could be (exit_notify in kernel/exit.c), so a
+                // look after that finds it.
                 if self.found.is_empty() {
                     return 0;
                 }
+                self.found.retain(|&pid| !is_reaped(pid));
                 if refused < self.found.len() {
                     refused_since = None;
                 } else if refused_since.get_or_insert_with(Instant::now).elapsed() >= STUBBORN {
