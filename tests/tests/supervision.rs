@@ -1,5 +1,7 @@
 //! `daymark run`, with its supervisor, its guard and its children killed at any moment.
 //!
+//! Longer than others: all of it plays on one scene.
+//!
 //! By default a sample. All of it (200 kills of supervisors, 200 of what they supervise), in about ten minutes:
 //!
 //! ```text
@@ -397,4 +399,23 @@ fn a_run_ends_as_its_command_did() {
     let mut supervisor = scene.start.go();
     scene.ready(&supervisor);
     scene.stop(&mut supervisor);
+}
+
+#[test]
+fn a_start_that_is_called_off_leaves_nothing() {
+    let mut random = random();
+    let mut scene = Scene::new(false);
+    for _ in 0..rounds(10, 200) {
+        let mut supervisor = scene.next(&mut random);
+        eventually("its guard is there", || {
+            let members = supervisor.members();
+            members.iter().any(|m| m.role == Role::Guard).then_some(())
+        });
+        pause(&mut random, Duration::from_millis(5));
+        supervisor.signal(Signal::TERM);
+        assert_eq!(supervisor.wait().code(), Some(0));
+        gone(supervisor.mark(), AT_ONCE);
+        assert_eq!(scene.ground.presence(), Presence::Absent);
+    }
+    scene.bystanders.check();
 }

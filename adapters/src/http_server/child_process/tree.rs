@@ -9,7 +9,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,7 +17,10 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -25,6 +28,9 @@ use tokio::sync::watch;
 
 use super::command::INSTANCE_ID;
 use super::{adopted, exec, guard};
+
+/// How long whoever drops a tree waits for its end. A guard needs some milliseconds to kill it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What to start, and with what.
 #[derive(Debug)]
@@ -78,7 +84,7 @@ struct News {
     left: Option<u64>,
 }
 
-/// A tree of processes. Dropping it kills it.
+/// A tree of processes. Dropping it kills it, and waits a moment for its end: nobody is to come in its place before that.
 #[derive(Debug)]
 pub struct Tree {
     socket: StdStream,
@@ -169,6 +175,7 @@ impl Drop for Tree {
     fn drop(&mut self) {
         // A close wouldn't do: whoever listens to the guard has the socket too, to see it out and reap it.
         let _ = self.socket.shutdown(Shutdown::Write);
+        see_out(&self.socket);
     }
 }
 
@@ -184,6 +191,29 @@ impl Ask {
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
         let all = [Self::Terminate, Self::Interrupt, Self::Kill];
         all.into_iter().find(|ask| ask.byte() == byte)
+    }
+}
+
+/// Waits until the guard has ended, for a while. Others may read what it says meanwhile.
+fn see_out(socket: &StdStream) {
+    let until = Instant::now() + FAREWELL;
+    let mut said = [0; 64];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or_default();
+        let mut wanted = [PollFd::new(socket, PollFlags::IN)];
+        match poll(&mut wanted, Some(&left)) {
+            Ok(1..) => {}
+            Err(Errno::INTR) => continue,
+            Ok(0) | Err(_) => return,
+        }
+        match (&mut &*socket).read(&mut said) {
+            Ok(0) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+            Ok(_) => {}
+        }
     }
 }
 
