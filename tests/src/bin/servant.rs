@@ -76,7 +76,12 @@ mod unix {
 
     /// Another process of this launch, on the same socket.
     fn again(options: &Options, socket: &OwnedFd, role: &str) -> io::Result<std::process::Child> {
-        Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        if role == "--deaf" {
+            // As daemons do. So nobody knows of its end by that of its output.
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        command
             .args(["--launch", options.launch.as_deref().unwrap_or_default()])
             .args([role, "-"])
             .stdin(Stdio::from(socket.try_clone()?))
