@@ -20,7 +20,7 @@ impl Bystanders {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new("sleep");
         command
-            .arg("600")
+            .arg("7200")
             .envs(env.iter().copied())
             .process_group(0);
         let child = command.spawn().expect("run sleep");
