@@ -147,6 +147,18 @@ fn keep(sockets: Vec<Socket>, port: NonZeroU16) -> HeldPort {
     }
 }
 
+/// Whether a port is kept for somebody who may not listen on it yet.
+pub(super) fn is_held(port: NonZeroU16) -> bool {
+    #[cfg(target_os = "linux")]
+    return bind(SocketAddr::new(MARK, port.get()), When::After)
+        .is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = port;
+        false
+    }
+}
+
 /// The addresses that are bound after `127.0.0.1`.
 fn beside_v4() -> impl Iterator<Item = IpAddr> {
     [

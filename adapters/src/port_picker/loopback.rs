@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use daymark_core::port_picker::{PickError, Picked, PortPicker, PortPreference};
 
-use super::holder;
 use super::listener::BoundListener;
+use super::{held, holder};
 
 /// Binds ports of the loopback interface.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,12 @@ impl Loopback {
 
     fn bind(self, port: u16) -> Result<BoundListener, PickError> {
         let addr = SocketAddr::new(self.0, port);
-        BoundListener::bind(addr).map_err(|error| match NonZeroU16::new(port) {
+        let bound = match NonZeroU16::new(port) {
+            // The system wouldn't refuse it: both set SO_REUSEADDR, and the other doesn't listen.
+            Some(port) if held::is_held(port) => Err(io::ErrorKind::AddrInUse.into()),
+            _ => BoundListener::bind(addr),
+        };
+        bound.map_err(|error| match NonZeroU16::new(port) {
             Some(port) if error.kind() == io::ErrorKind::AddrInUse => PickError::PortTaken {
                 port,
                 holder: holder::of_port(addr),
