@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use daymark_core::record::Endpoint;
@@ -15,6 +16,9 @@ use super::probe::{self, Failed};
 use super::readiness::{Handover, NotReady, Pace, Wish};
 use super::sockets::{self, Tree, Verdict};
 use super::trouble::{Problem, Trouble};
+
+/// An attempt that takes longer is worth telling of.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
@@ -124,7 +128,9 @@ impl<'a> Search<'a> {
     async fn attempt_at(&self, addr: SocketAddr) -> Result<(), Problem> {
         match (&self.question, self.handover) {
             (Question::Connect, Handover::Socket) => {
-                probe::accepted(addr).await.map_err(|failed| {
+                let accepted =
+                    self.unless_slow(probe::accepted(addr), || Problem::NotAccepted { addr });
+                accepted.await.map_err(|failed| {
                     Problem::of(failed, format_args!("a connection to {addr}"), addr)
                 })?
             }
@@ -135,7 +141,8 @@ impl<'a> Search<'a> {
             }
             (Question::Get(path, wanted), _) => {
                 let what = format!("GET http://{addr}{path}");
-                match probe::get(addr, path).await {
+                let silence = || Problem::Silent { what: what.clone() };
+                match self.unless_slow(probe::get(addr, path), silence).await {
                     Ok(status) if wanted.accepts(status) => {}
                     failed => {
                         // Whose answer that was matters more than what it was.
@@ -153,6 +160,22 @@ impl<'a> Search<'a> {
             }
         }
         self.is_ours(addr).await
+    }
+
+    /// Awaits an attempt. If that takes a while, it may be what keeps us when time is up.
+    async fn unless_slow<T>(
+        &self,
+        attempt: impl Future<Output = T>,
+        problem: impl FnOnce() -> Problem,
+    ) -> T {
+        let mut attempt = pin!(attempt);
+        match timeout(SLOW, &mut attempt).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.trouble.is(problem());
+                attempt.await
+            }
+        }
     }
 
     async fn is_ours(&self, addr: SocketAddr) -> Result<(), Problem> {
