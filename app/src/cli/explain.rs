@@ -314,7 +314,11 @@ pub(super) fn not_restarted(error: &RestartServerError, target: &Target) -> Fail
             format!("daymark logs {selector} shows what it said"),
         ),
     };
-    let sentence = format!("{name} is not restarted: {}", chain(error));
+    let reason = match error {
+        RestartServerError::TimedOut(after) => format!("it is not back within {}", words(*after)),
+        _ => chain(error),
+    };
+    let sentence = format!("{name} is not restarted: {reason}");
     Failure::new(exit, sentence, hint)
 }
 

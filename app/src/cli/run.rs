@@ -221,12 +221,21 @@ impl<'a> Running<'a> {
         then: &mut Option<u8>,
         output: &Output,
     ) -> Result<Arc<StopReport>, StartError> {
+        let first_signal = prepared.first_signal();
         let starting = format!("starting {}", self.name);
         let server = output.meanwhile(&starting, prepared.start_async()).await?;
         let handle = server.handle();
         if let Some(command) = &self.args.then {
             let next = then::Then::start(command, server.record(), &self.state_dir);
-            *then = then::status(next, handle.wait_stopped(), output).await;
+            let gone = async {
+                // However it came to that.
+                drop(handle.wait_stopped().await);
+                match first_signal.get() {
+                    Some(crate::Signal::Interrupt) => rustix::process::Signal::INT,
+                    _ => rustix::process::Signal::TERM,
+                }
+            };
+            *then = then::status(next, gone, output).await;
             handle.request_stop(None);
         }
         handle.wait_stopped().await.map_err(|_| StartError::Gone)
@@ -266,7 +275,7 @@ impl<'a> Running<'a> {
         };
         let code = block_on(async {
             let next = then::Then::start(command, record, &self.state_dir);
-            then::status(next, std::future::pending::<()>(), output).await
+            then::status(next, std::future::pending(), output).await
         })?;
         Ok(code.map_or(Exit::RunnerFailed, Exit::Of))
     }

@@ -13,6 +13,9 @@ pub(super) fn check(command: &[OsString]) -> Result<(), Failure> {
     let Some(program) = command.first() else {
         return Ok(());
     };
+    if program.is_empty() {
+        return Err(not_found("the command is empty".to_owned()));
+    }
     let name = program.to_string_lossy();
     let candidates: Vec<PathBuf> = match program.as_bytes().contains(&b'/') {
         true => vec![PathBuf::from(program)],
@@ -37,7 +40,6 @@ pub(super) fn check(command: &[OsString]) -> Result<(), Failure> {
             format!("cannot run {}: it is not executable", path.display()),
             format!("chmod +x {}, or name what runs it", path.display()),
         )),
-        None if program.is_empty() => Err(not_found("the command is empty".to_owned())),
         None => Err(not_found(format!("there is no command {name}"))),
     }
 }

@@ -44,10 +44,10 @@ impl Then {
         Ok(Self(shell.spawn()?))
     }
 
-    async fn end(mut self) -> Option<u8> {
+    async fn end(mut self, how: Signal) -> Option<u8> {
         if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             // It isn't waited for yet, so the number is still its own.
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, how);
         }
         // Dropped, it is killed.
         let ended = tokio::time::timeout(PATIENCE, self.0.wait()).await;
@@ -56,9 +56,10 @@ impl Then {
 }
 
 /// Waits for its end, and gives its exit code. If the server is gone first, so is the reason for it, and it is ended.
-pub(super) async fn status<T>(
+/// `gone` says by which signal.
+pub(super) async fn status(
     then: io::Result<Then>,
-    gone: impl Future<Output = T>,
+    gone: impl Future<Output = Signal>,
     output: &Output,
 ) -> Option<u8> {
     let mut then = match then {
@@ -71,7 +72,7 @@ pub(super) async fn status<T>(
     tokio::select! {
         biased;
         status = then.0.wait() => status.ok().map(code),
-        _ = gone => then.end().await,
+        how = gone => then.end(how).await,
     }
 }
 
