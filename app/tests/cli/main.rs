@@ -5,6 +5,7 @@ mod clearing;
 mod environment;
 mod logs;
 mod looking;
+mod running;
 mod sandbox;
 mod serving;
 mod stopping;

@@ -159,7 +159,7 @@ impl Serving {
         self.events.last()
     }
 
-    fn await_ready(&mut self) {
+    pub(crate) fn await_ready(&mut self) {
         while self.next().is_some_and(|event| event["event"] != "ready") {}
         if self
             .events
