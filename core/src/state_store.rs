@@ -61,8 +61,8 @@ pub trait Lease: Send + Sync + 'static {
     /// [`PublishError`]; see there.
     async fn publish(&self, record: &ServerRecord, above: Option<i32>) -> Result<(), PublishError>;
 
-    /// Ends the proof of life and removes the record, like [`withdraw`](Lease::withdraw), for a while: the record may be
-    /// published again.
+    /// Removes the record and ends the proof of life, for a while: it may be published again. The other way round than
+    /// [`withdraw`](Lease::withdraw), so that nobody sees a record without a proof and takes its owner for gone.
     ///
     /// # Errors
     ///

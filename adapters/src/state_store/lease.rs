@@ -4,6 +4,7 @@
 //! its writer is alive. They are kept apart, so that the second can be given up in no time while a call to the disk hangs,
 //! and the first is given up only when no call is out any more: [`Shared`] is dropped with the last of them.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -225,11 +226,10 @@ impl Shared {
         }
     }
 
+    /// Removes the record first, so that nobody takes its owner for gone; then, come what may, it isn't vouched for.
     fn retract(&self) -> Result<(), WithdrawError> {
-        let was_published = self.proof.published().is_some();
+        let removed = self.take_down(self.proof.published().is_some(), Phase::Starting);
         self.proof.pause();
-        let removed = self.take_down(was_published, Phase::Starting);
-        self.proof.keep_only(Vec::new());
         removed
     }
 
@@ -238,7 +238,7 @@ impl Shared {
         self.take_down(self.proof.published().is_some(), Phase::Stopping)
     }
 
-    /// Removes a record that nothing vouches for any more, and leaves word of what follows.
+    /// Removes the record, and leaves word of what follows.
     fn take_down(&self, was_published: bool, phase: Phase) -> Result<(), WithdrawError> {
         let guard = self.ownership();
         let Some(ownership) = &*guard else {
@@ -336,7 +336,13 @@ impl Shared {
             return Ok(());
         };
         let path = ownership.dir.path().join(LOCK);
-        let is_empty = || ownership.dir.names().is_ok_and(|names| names == [LOCK]);
+        let is_ours = |name: &OsString| [".", "..", LOCK].iter().any(|ours| name == ours);
+        let is_empty = || {
+            ownership
+                .dir
+                .names()
+                .is_ok_and(|all| all.iter().all(is_ours))
+        };
         if ownership.dir.is_new() && self.proof.published().is_none() && is_empty() {
             // A start that failed leaves nothing, but what others have put there. As for `prune`, this is safe under the lock.
             let _ = ownership.dir.remove(LOCK);

@@ -75,11 +75,11 @@ impl Proof {
         inside.held = kept;
     }
 
-    /// Vouches for nothing any more, until something new is held. What was held is still known.
+    /// Vouches for nothing any more, until something new is held.
     pub(super) fn pause(&self) {
         let mut inside = self.inside();
         inside.published = None;
-        inside.unlock();
+        inside.let_go();
     }
 
     /// Ends it, for good.

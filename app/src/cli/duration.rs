@@ -33,6 +33,9 @@ pub(super) fn words(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
         0 => format!("{} ms", span.as_millis()),
+        1..10 if span.subsec_millis() >= 100 => {
+            format!("{seconds}.{} s", span.subsec_millis() / 100)
+        }
         1..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),
         3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
@@ -58,6 +61,16 @@ mod tests {
         assert_eq!(read("2h"), Ok(7_200_000));
         assert_eq!(read("7"), Ok(7_000));
         assert_eq!(read("0"), Ok(0));
+    }
+
+    #[test]
+    fn spans_are_written_as_exactly_as_people_read_them() {
+        let said = |millis| words(Duration::from_millis(millis));
+        assert_eq!(said(41), "41 ms");
+        assert_eq!(said(1_050), "1 s");
+        assert_eq!(said(1_570), "1.5 s");
+        assert_eq!(said(10_900), "10 s");
+        assert_eq!(said(90_000), "1 min");
     }
 
     #[test]
