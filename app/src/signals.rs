@@ -29,6 +29,16 @@ impl FirstSignal {
     }
 }
 
+/// Waits for a signal that asks to stop. For what is done outside of a run: once one was heeded by a run, none of them ends
+/// the process by itself any more.
+#[cfg(all(unix, feature = "cli"))]
+pub(crate) async fn next() -> Signal {
+    match Signals::new() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Makes SIGINT, SIGTERM and SIGHUP (Ctrl-C on Windows) stop the run, from now on. Needs the current runtime only as long as the
 /// run lasts.
 pub(crate) fn stop_on_signals(handle: Handle, first: FirstSignal) {

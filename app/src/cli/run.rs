@@ -12,9 +12,10 @@ use daymark_adapters::http_server::{Passthrough, Readiness};
 use daymark_core::RestartPolicy;
 use daymark_core::port_picker::PortPreference;
 
+use crate::signals;
 use crate::supervise::Supervised;
 use crate::{
-    FirstSignal, Name, Place, Prepared, ServerRecord, StartError, StopCause, StopOptions,
+    FirstSignal, Name, Place, Prepared, ServerRecord, Signal, StartError, StopCause, StopOptions,
     StopReport, directories,
 };
 
@@ -230,10 +231,7 @@ impl<'a> Running<'a> {
             let gone = async {
                 // However it came to that.
                 drop(handle.wait_stopped().await);
-                match first_signal.get() {
-                    Some(crate::Signal::Interrupt) => rustix::process::Signal::INT,
-                    _ => rustix::process::Signal::TERM,
-                }
+                passed_on(first_signal.get())
             };
             *then = then::status(next, gone, output).await;
             handle.request_stop(None);
@@ -275,7 +273,8 @@ impl<'a> Running<'a> {
         };
         let code = block_on(async {
             let next = then::Then::start(command, record, &self.state_dir);
-            then::status(next, std::future::pending(), output).await
+            let told = async { passed_on(Some(signals::next().await)) };
+            then::status(next, told, output).await
         })?;
         Ok(code.map_or(Exit::RunnerFailed, Exit::Of))
     }
@@ -289,8 +288,26 @@ impl<'a> Running<'a> {
         };
         let stopping = target.place.stop(StopOptions::new(self.args.drain, true));
         let what = format!("stopping the other {}", self.name);
-        block_on(output.meanwhile(&what, stopping))?
-            .map(drop)
-            .map_err(|error| explain::not_stopped(&error, &target))
+        let stopped = block_on(async {
+            tokio::select! {
+                biased;
+                stopped = output.meanwhile(&what, stopping) => Ok(stopped),
+                signal = signals::next() => Err(signal),
+            }
+        })?;
+        match stopped {
+            Ok(stopped) => stopped
+                .map(drop)
+                .map_err(|error| explain::not_stopped(&error, &target)),
+            Err(signal) => Err(failures::interrupted(signal, &self.selector)),
+        }
+    }
+}
+
+/// What `--then` is told when it is to end, for this reason.
+const fn passed_on(signal: Option<Signal>) -> rustix::process::Signal {
+    match signal {
+        Some(Signal::Interrupt) => rustix::process::Signal::INT,
+        _ => rustix::process::Signal::TERM,
     }
 }

@@ -4,7 +4,7 @@ use daymark_adapters::http_server::InvalidReadiness;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::explain;
-use crate::{StartError, StopCause};
+use crate::{Signal, StartError, StopCause};
 
 pub(super) fn invalid_readiness(error: InvalidReadiness) -> Failure {
     Failure::new(
@@ -68,6 +68,19 @@ pub(super) fn ended(stopped: &StopCause, selector: &str) -> Option<Failure> {
         _ => failure.exit = Exit::RunnerFailed,
     }
     Some(failure)
+}
+
+/// That a signal came while the server that is there was being stopped.
+pub(super) fn interrupted(signal: Signal, selector: &str) -> Failure {
+    Failure::new(
+        match signal {
+            Signal::Interrupt => Exit::Interrupted,
+            Signal::Hangup => Exit::Of(128 + 1),
+            Signal::Terminate => Exit::Of(128 + 15),
+        },
+        "told to end before the other one was gone",
+        format!("daymark status {selector} shows what is there"),
+    )
 }
 
 /// A regular expression's error draws a picture; its last line says what is wrong.
