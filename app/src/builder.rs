@@ -190,6 +190,7 @@ impl Settings {
                 Port::Any | Port::Sticky => PortPreference::Any,
             },
             sticky: self.port == Port::Sticky,
+            own_timeout: self.start_timeout,
             start_timeout: self.start_timeout,
             drain: self.drain,
             look_every: LOOK_EVERY,

@@ -33,6 +33,8 @@ pub(crate) struct Supervised {
     /// Whether the command is passed a listening socket, and not only a number.
     pub(crate) pass_socket: bool,
     pub(crate) readiness: Readiness,
+    /// How long to wait for another one that is coming or going.
+    pub(crate) own_timeout: Duration,
     pub(crate) ready_timeout: Duration,
     pub(crate) drain: Duration,
     pub(crate) restart: RestartPolicy,
@@ -84,6 +86,7 @@ impl Supervised {
             restarts: Some(self.restart),
             port: self.port,
             sticky: self.sticky,
+            own_timeout: self.own_timeout,
             start_timeout: self.ready_timeout,
             drain: self.drain,
             look_every: LOOK_EVERY,

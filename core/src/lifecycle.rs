@@ -204,7 +204,9 @@ pub enum Effect {
 /// Which deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Deadline {
-    /// For the whole start.
+    /// For the ownership to be free.
+    Own,
+    /// For the start as a whole.
     Start,
     /// For the withdrawal and for requests to finish.
     Drain,
@@ -240,15 +242,16 @@ impl State {
     /// A [`Rejection`] that tells what is so already from what isn't allowed.
     pub const fn step(self, event: Event) -> Result<Step, Rejection> {
         use Deadline::{
-            CutOff as UntilCutOff, Drain as UntilDrained, Grace, Start as UntilStarted,
+            CutOff as UntilCutOff, Drain as UntilDrained, Grace, Own as UntilOwned,
+            Start as UntilStarted,
         };
         use Pace::{Abort, Drain};
         use Turn::{Again, First};
 
         let (next, effects): (State, &'static [Effect]) = match (self, event) {
             // Starting.
-            (Is::Idle, On::Start) => (Is::Acquiring, &[Do::Arm(UntilStarted), Do::Acquire]),
-            (Is::Acquiring, On::Done) => (Is::Recovering, &[Do::Recover]),
+            (Is::Idle, On::Start) => (Is::Acquiring, &[Do::Arm(UntilOwned), Do::Acquire]),
+            (Is::Acquiring, On::Done) => (Is::Recovering, &[Do::Arm(UntilStarted), Do::Recover]),
             (Is::Acquiring, On::Busy) => (Is::Waiting, &[Do::RetryLater]),
             (Is::Waiting, On::RetryDue) => (Is::Acquiring, &[Do::Acquire]),
             (Is::Recovering, On::Done) => (Is::Binding, &[Do::Bind]),

@@ -54,7 +54,9 @@ pub struct Plan {
     pub port: PortPreference,
     /// Whether the port of the last run is preferred, where [`port`](Self::port) is `Any`.
     pub sticky: bool,
-    /// How long a start may take, waiting for a dying owner included.
+    /// How long to wait for another owner that is coming or going; not longer than `start_timeout`.
+    pub own_timeout: Duration,
+    /// How long a start may take, waiting for another owner included.
     pub start_timeout: Duration,
     /// How long a stop lets requests finish, where it doesn't say otherwise.
     pub drain: Duration,
@@ -110,6 +112,7 @@ pub struct ServerRunner<P: PortPicker, H, S, C> {
 
     /// What the current stop was asked to leave requests.
     drain: Duration,
+    start_began: Option<Moment>,
     stop_began: Option<Moment>,
     /// Why the last attempt to own or publish failed.
     failure: Option<StartError>,
@@ -166,6 +169,7 @@ where
             restarted: 0,
             ready_since: None,
             fall: None,
+            start_began: None,
             stop_began: None,
             failure: None,
             failed_repairs: 0,
@@ -216,15 +220,19 @@ where
             Effect::RetryLater => self.retry = Some(self.sleep(RETRY_EVERY)),
             Effect::RestartLater => self.restart_later(),
             Effect::Announce => self.announce(),
+            Effect::Arm(Deadline::Own) => {
+                self.status.send_replace(Status::Starting);
+                self.start_began = Some(self.clock.monotonic());
+                self.arm(self.plan.own_timeout.min(self.plan.start_timeout));
+            }
             Effect::Arm(Deadline::Start) => {
-                self.status.send_if_modified(|status| {
-                    let begins = matches!(status, Status::Idle);
-                    if begins {
-                        *status = Status::Starting;
-                    }
-                    begins
-                });
-                self.arm(self.plan.start_timeout);
+                let now = self.clock.monotonic();
+                // A replacement has all of the time for itself.
+                let spent = self
+                    .start_began
+                    .take()
+                    .map_or(Duration::ZERO, |began| now.0.saturating_sub(began.0));
+                self.arm(self.plan.start_timeout.saturating_sub(spent));
             }
             Effect::Arm(Deadline::Drain) => self.arm(self.drain),
             Effect::Arm(Deadline::CutOff) => self.arm(CUT_OFF),

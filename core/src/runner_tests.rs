@@ -266,6 +266,7 @@ fn plan() -> Plan {
         restarts: None,
         port: PortPreference::Any,
         sticky: false,
+        own_timeout: Duration::from_secs(10),
         start_timeout: Duration::from_secs(10),
         drain: Duration::from_secs(10),
         look_every: Duration::MAX,

@@ -54,6 +54,7 @@ pub fn plan(instance: u128) -> Plan {
         restarts: None,
         port: PortPreference::Any,
         sticky: false,
+        own_timeout: Duration::from_secs(10),
         start_timeout: Duration::from_secs(10),
         drain: Duration::from_secs(5),
         look_every: Duration::from_secs(60),

@@ -7,6 +7,7 @@ mod then;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daymark_adapters::http_server::{Passthrough, Readiness};
 use daymark_core::RestartPolicy;
@@ -15,8 +16,8 @@ use daymark_core::port_picker::PortPreference;
 use crate::signals;
 use crate::supervise::Supervised;
 use crate::{
-    FirstSignal, Name, Place, Prepared, ServerRecord, Signal, StartError, StopCause, StopOptions,
-    StopReport, directories,
+    AcquireError, FirstSignal, Name, Place, Prepared, ServerRecord, Signal, StartError, StopCause,
+    StopOptions, StopReport, directories,
 };
 
 use super::args::{Listen, Restart, RunArgs};
@@ -28,6 +29,9 @@ use super::{Context, block_on, explain};
 
 /// How often to try for a place that others may take again as soon as it is free.
 const TRIES: usize = 5;
+
+/// How long another one may take to be ready, and so to be named, or to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many of the last lines of output to show when a start has failed.
 const LINES: usize = 20;
@@ -116,7 +120,7 @@ impl<'a> Running<'a> {
             };
             match taken.already_running() {
                 Some(record) if self.args.reuse => return self.reuse(record, output),
-                Some(_) if self.args.replace => self.make_way(output)?,
+                _ if self.args.replace => self.make_way(output)?,
                 _ => return Err(self.not_started(&taken, Vec::new())),
             }
         }
@@ -153,7 +157,12 @@ impl<'a> Running<'a> {
         });
         let report = match report_of(ended.map_err(Obstacle::Other)?, &handle) {
             Ok(report) => report,
-            Err(error) if error.already_running().is_some() => return Err(Obstacle::Taken(error)),
+            Err(
+                error
+                @ StartError::Acquire(AcquireError::AlreadyRunning(_) | AcquireError::Busy(_)),
+            ) => {
+                return Err(Obstacle::Taken(error));
+            }
             Err(error) => {
                 let lines = child.last_lines(LINES);
                 return Err(Obstacle::Other(self.not_started(&error, lines)));
@@ -199,6 +208,13 @@ impl<'a> Running<'a> {
             sticky: self.args.port.is_none(),
             pass_socket: self.args.listen == Listen::Fd,
             readiness: self.readiness.clone(),
+            own_timeout: match (self.args.reuse, self.args.replace) {
+                // That it gets ready is what is wished for.
+                (true, _) => self.args.ready_timeout,
+                // It will be stopped, ready or not.
+                (false, true) => Duration::from_secs(1),
+                (false, false) => PATIENCE,
+            },
             ready_timeout: self.args.ready_timeout,
             drain: self.args.drain,
             restart: match self.args.restart {
