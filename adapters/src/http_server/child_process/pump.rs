@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -16,8 +16,10 @@ const CHUNK: usize = 64 * 1024;
 
 /// Who gets what a child writes to one stream.
 pub(super) struct Outlets {
+    /// Whoever looks on. They may be slow.
+    pub(super) shown: Option<Sink>,
     /// Bytes as they come.
-    pub(super) sinks: Vec<Sink>,
+    pub(super) log: Option<Sink>,
     /// The last lines.
     pub(super) tail: Tail,
     /// Each line.
@@ -27,7 +29,8 @@ pub(super) struct Outlets {
 /// Reads the pipe, or the master of a pseudoterminal, to its end: until nobody has the other side open any more, which a
 /// process that was left behind can delay as long as it likes. Dropping it ends it at once.
 ///
-/// The child is held up only as long as the slowest outlet wants: see [`Sink::push`].
+/// Whoever looks on comes last, so that log and lines have all that was read before they do, and is waited for no longer
+/// than [`Sink::push`] says.
 ///
 /// # Errors
 ///
@@ -49,11 +52,17 @@ pub(super) async fn pump(from: OwnedFd, outlets: Outlets) -> io::Result<()> {
             },
         };
         let bytes = buffer.get(..count).unwrap_or_default();
-        let sinks = outlets.sinks.iter().map(|sink| sink.push(bytes));
-        join(join_all(sinks), stream.push(bytes)).await;
+        join(push(&outlets.log, bytes), stream.push(bytes)).await;
+        push(&outlets.shown, bytes).await;
     }
     stream.end().await;
     Ok(())
+}
+
+async fn push(sink: &Option<Sink>, bytes: &[u8]) {
+    if let Some(sink) = sink {
+        sink.push(bytes).await;
+    }
 }
 
 /// The descriptor, in the current runtime. It is made non-blocking, which concerns nobody else: reading sides aren't shared.
@@ -75,10 +84,11 @@ mod tests {
     use super::*;
     use crate::http_server::child_process::terminal::Terminal;
 
-    fn to(sinks: Vec<Sink>) -> (Outlets, Tail) {
+    fn to(shown: Option<Sink>, log: Option<Sink>) -> (Outlets, Tail) {
         let tail = Tail::default();
         let outlets = Outlets {
-            sinks,
+            shown,
+            log,
             tail: tail.clone(),
             lines: Lines::unheard(),
         };
@@ -90,8 +100,8 @@ mod tests {
         let (from, mut child) = io::pipe().unwrap();
         let (mut one, one_in) = io::pipe().unwrap();
         let (mut two, two_in) = io::pipe().unwrap();
-        let sinks = [one_in, two_in].map(|out| Sink::stream(out, |_| {}).unwrap());
-        let (mut outlets, tail) = to(sinks.to_vec());
+        let [shown, log] = [one_in, two_in].map(|out| Sink::stream(out, |_| {}).ok());
+        let (mut outlets, tail) = to(shown, log);
         let (lines, mut receiver) = Lines::channel();
         outlets.lines = lines;
         let pumping = tokio::spawn(pump(from.into(), outlets));
@@ -99,7 +109,6 @@ mod tests {
         child.write_all(bytes).unwrap();
         drop(child);
         pumping.await.unwrap().unwrap();
-        drop(sinks);
         for reader in [&mut one, &mut two] {
             let mut seen = Vec::new();
             reader.read_to_end(&mut seen).unwrap();
@@ -112,34 +121,49 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_reader_who_stops_does_not_cost_the_other_anything() {
+    async fn who_looks_on_and_is_slow_costs_log_and_lines_nothing_and_the_child_little() {
         let (from, mut child) = io::pipe().unwrap();
-        let (_stopped, stopped_in) = io::pipe().unwrap();
+        let (mut slow, slow_in) = io::pipe().unwrap();
         let (mut heard, heard_in) = io::pipe().unwrap();
-        let sinks = [stopped_in, heard_in].map(|out| Sink::stream(out, |_| {}).unwrap());
-        let (outlets, _) = to(sinks.to_vec());
+        let [shown, log] = [slow_in, heard_in].map(|out| Sink::stream(out, |_| {}).unwrap());
+        let (mut outlets, _) = to(Some(shown.clone()), Some(log.clone()));
+        let (lines, mut receiver) = Lines::channel();
+        outlets.lines = lines;
         let pumping = tokio::spawn(pump(from.into(), outlets));
-        let bytes = vec![b'x'; 4 * 1024 * 1024];
-        let length = bytes.len();
-        let writing = std::thread::spawn(move || child.write_all(&bytes).unwrap());
+        let text = [&vec![b'x'; 4 * 1024 * 1024][..], b"\nlast words"].concat();
+        let length = text.len();
+        let begun = std::time::Instant::now();
+        let writing = std::thread::spawn(move || child.write_all(&text).unwrap());
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        let taking = std::thread::spawn(move || {
+            // One that gets on, at 20 KB in a second.
+            while told.recv_timeout(Duration::from_millis(200)).is_err() {
+                slow.read_exact(&mut [0; 4096]).unwrap();
+            }
+        });
         let reading = std::thread::spawn(move || {
             let mut seen = Vec::new();
             heard.read_to_end(&mut seen).unwrap();
             seen.len()
         });
+        assert!(receiver.recv().await.unwrap().ends_with('x'));
+        assert_eq!(receiver.recv().await.unwrap(), "last words");
         pumping.await.unwrap().unwrap();
+        let took = begun.elapsed();
         writing.join().unwrap();
-        let [stopped, heard] = sinks;
-        assert_eq!(heard.finish(Duration::from_secs(60)).await, 0);
-        drop(heard);
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert_eq!(log.finish(Duration::from_secs(60)).await, 0);
+        drop(log);
         assert_eq!(reading.join().unwrap(), length);
-        assert!(stopped.finish(Duration::ZERO).await > 0);
+        assert!(shown.finish(Duration::ZERO).await > 0);
+        tell.send(()).unwrap();
+        taking.join().unwrap();
     }
 
     #[tokio::test]
     async fn a_pipe_that_is_kept_open_by_somebody_is_let_go_of_when_the_pump_is_dropped() {
         let (from, mut left_behind) = io::pipe().unwrap();
-        let (outlets, tail) = to(Vec::new());
+        let (outlets, tail) = to(None, None);
         let mut pumping = Box::pin(pump(from.into(), outlets));
         left_behind.write_all(b"half a line").unwrap();
         while tail.last(1).is_empty() {
@@ -160,7 +184,7 @@ mod tests {
         let (terminal, slave) = Terminal::open(None).unwrap();
         let (mut out, out_in) = io::pipe().unwrap();
         let sink = Sink::stream(out_in, |_| {}).unwrap();
-        let (outlets, _) = to(vec![sink]);
+        let (outlets, _) = to(Some(sink), None);
         let pumping = tokio::spawn(pump(terminal.output().unwrap(), outlets));
         let mut child = std::fs::File::from(slave);
         child.write_all(b"a\nb\t\x1b[1m\xff\x04").unwrap();

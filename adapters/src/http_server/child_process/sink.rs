@@ -17,8 +17,12 @@ use super::log_file::LogFile;
 /// How much may wait to be written.
 const CAPACITY: usize = 1024 * 1024;
 
-/// How long whoever has more than that is kept waiting while nothing is written at all.
+/// How long whoever has more than that is kept waiting in all, until as much as [`CAPACITY`] has been written: who takes
+/// 2 MiB in a second misses nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// In nanoseconds.
+const PATIENCE_PER_BYTE: u64 = PATIENCE.as_nanos() as u64 / CAPACITY as u64;
 
 /// How much is written at once. A write to a pipe returns when all of it is in there (pipe(7)): progress is seen only in
 /// such steps.
@@ -30,8 +34,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// What goes wrong with a sink. Each kind is told once in its life.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Nobody takes what is written; until they have caught up, output is lost.
-    Stalled,
+    /// What is written is taken too slowly, or not at all; until they have caught up, output is lost.
+    TooSlow,
     /// A write failed. What it would have written is lost.
     Failed(io::Error),
 }
@@ -58,7 +62,6 @@ struct Shared {
     idle: Notify,
 }
 
-#[derive(Default)]
 struct State {
     queue: VecDeque<u8>,
     /// How much is out of the queue and not written yet.
@@ -67,10 +70,27 @@ struct State {
     is_closed: bool,
     /// Whether nothing more is written either.
     is_dead: bool,
-    /// Whether what comes is dropped until the queue is empty.
+    /// For how much longer whoever pushes can be kept waiting. What is written gives it back.
+    patience: Duration,
+    /// Whether what comes is dropped until half of the queue is free.
     is_losing: bool,
     has_told: bool,
     lost: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            in_hand: 0,
+            is_closed: false,
+            is_dead: false,
+            patience: PATIENCE,
+            is_losing: false,
+            has_told: false,
+            lost: 0,
+        }
+    }
 }
 
 /// What a failed write means for what comes after it.
@@ -128,8 +148,8 @@ impl Sink {
         Ok(Self(Arc::new(Handle { shared, tell })))
     }
 
-    /// Puts bytes behind those that wait, all together. Waits for room while there is progress, and [`PATIENCE`] longer; then
-    /// they are lost, and so is all that comes until the queue is empty.
+    /// Puts bytes behind those that wait, all together. Where there is no room, it waits as long as there is [`PATIENCE`];
+    /// then they are lost, and so is all that comes until half of the queue is free.
     pub(super) async fn push(&self, bytes: &[u8]) {
         let shared = &self.0.shared;
         loop {
@@ -137,16 +157,29 @@ impl Sink {
             let mut moved = std::pin::pin!(moved);
             // From here on it is told of every move, also of one that comes before it waits.
             moved.as_mut().enable();
-            if shared.state().take_in(bytes) {
-                return shared.work.notify_one();
-            }
-            if timeout(PATIENCE, moved).await.is_err() {
+            let patience = {
+                let mut state = shared.state();
+                if state.take_in(bytes) {
+                    return shared.work.notify_one();
+                }
+                state.patience
+            };
+            let before = Instant::now();
+            if timeout(patience, moved).await.is_err() {
                 break;
             }
+            shared.state().have_waited(before.elapsed());
         }
         if shared.state().give_up_on(bytes) {
-            (self.0.tell)(&Trouble::Stalled);
+            (self.0.tell)(&Trouble::TooSlow);
         }
+    }
+
+    /// Keeps nobody waiting now who has more than there is room for.
+    pub(super) fn hurry(&self) {
+        let shared = &self.0.shared;
+        shared.state().patience = Duration::ZERO;
+        shared.progress.notify_waiters();
     }
 
     /// Waits until all is written, or for so long; says how many bytes were lost in all. What isn't written by then is, and
@@ -215,6 +248,7 @@ impl Shared {
             return;
         }
         state.in_hand = state.in_hand.saturating_sub(count);
+        state.have_written(count);
         if are_lost {
             state.lose(count);
         }
@@ -238,7 +272,7 @@ impl State {
     /// Whether there is an answer already: the bytes are in the queue, or lost.
     fn take_in(&mut self, bytes: &[u8]) -> bool {
         let waiting = self.queue.len();
-        if waiting == 0 {
+        if waiting <= CAPACITY / 2 {
             self.is_losing = false;
         }
         if self.is_closed || self.is_losing {
@@ -252,9 +286,19 @@ impl State {
         fits
     }
 
+    fn have_waited(&mut self, time: Duration) {
+        self.patience = self.patience.saturating_sub(time);
+    }
+
+    fn have_written(&mut self, count: usize) {
+        let for_that = Duration::from_nanos(PATIENCE_PER_BYTE * count as u64);
+        self.patience = (self.patience + for_that).min(PATIENCE);
+    }
+
     /// Whether it is the first time.
     fn give_up_on(&mut self, bytes: &[u8]) -> bool {
         self.is_losing = true;
+        self.patience = Duration::ZERO;
         self.lose(bytes.len());
         !std::mem::replace(&mut self.has_told, true)
     }

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::log_file::LogFile;
 use super::pump::{Outlets, pump};
@@ -59,6 +61,7 @@ pub(super) struct Ends {
 /// What carries one child's output.
 pub(super) struct Carrying {
     log: Option<Sink>,
+    shown: Vec<Sink>,
     pumps: Vec<JoinHandle<()>>,
     /// Keeps the size of the child's terminal that of ours.
     resizing: Option<JoinHandle<()>>,
@@ -114,6 +117,11 @@ impl Channels {
         };
         let mut carrying = Carrying {
             log: self.log.clone(),
+            shown: [&self.out, &self.err]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
             pumps: Vec::new(),
             resizing: None,
         };
@@ -153,7 +161,8 @@ impl Channels {
 
     fn outlets(&self, shown: &Option<Sink>, lines: Lines) -> Outlets {
         Outlets {
-            sinks: shown.iter().chain(&self.log).cloned().collect(),
+            shown: shown.clone(),
+            log: self.log.clone(),
             tail: self.tail.clone(),
             lines,
         }
@@ -161,9 +170,8 @@ impl Channels {
 
     /// Waits a little until everything is written.
     pub(super) async fn finish(&self) {
-        for sink in [&self.out, &self.err, &self.log].into_iter().flatten() {
-            sink.finish(FLUSH).await;
-        }
+        let sinks = [&self.out, &self.err, &self.log].into_iter().flatten();
+        join_all(sinks.map(|sink| sink.finish(FLUSH))).await;
     }
 }
 
@@ -184,14 +192,21 @@ impl Carrying {
     /// Waits a little until all is read, and is in the log: whoever finds the server gone finds there what it said. For a
     /// child that is gone.
     pub(super) async fn end(&mut self) {
-        let pumps = self.pumps.iter_mut().filter(|task| !task.is_finished());
-        let all = futures_util::future::join_all(pumps);
-        // If time runs out, somebody else has their other ends.
-        let _ = tokio::time::timeout(LAST_WORDS, all).await;
+        if !self.have_read_all(LAST_WORDS).await {
+            // Somebody who looks on may be too slow to go along.
+            self.shown.iter().for_each(Sink::hurry);
+            // If time runs out again, somebody else has the other ends.
+            self.have_read_all(LAST_WORDS).await;
+        }
         self.let_go();
         if let Some(log) = &self.log {
             log.flush(LAST_WORDS).await;
         }
+    }
+
+    async fn have_read_all(&mut self, within: Duration) -> bool {
+        let pumps = self.pumps.iter_mut().filter(|task| !task.is_finished());
+        timeout(within, join_all(pumps)).await.is_ok()
     }
 
     fn let_go(&self) {
@@ -208,7 +223,7 @@ impl Drop for Carrying {
 
 fn in_words(name: &str, trouble: &sink::Trouble) -> String {
     match trouble {
-        sink::Trouble::Stalled => {
+        sink::Trouble::TooSlow => {
             format!("{name} is not read fast enough: some of the output is lost there")
         }
         sink::Trouble::Failed(error) => {
