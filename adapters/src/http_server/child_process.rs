@@ -5,6 +5,7 @@
 
 mod adopted;
 mod command;
+mod elsewhere;
 mod exec;
 mod guard;
 mod launch;

@@ -1,4 +1,5 @@
-//! One attempt at an answer: a connection, and perhaps a request. It knows nothing of processes and doesn't try again.
+//! One attempt at an answer: a connection, and perhaps a request. It knows nothing of processes, doesn't try again, and
+//! takes as long as the server does.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,11 +15,9 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::sockets;
-
-/// How long one attempt may take.
-pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether somebody has accepted a connection.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -30,8 +29,6 @@ pub(super) enum Failed {
     Unreachable,
     /// The connection was not accepted by any process.
     NotAccepted,
-    /// No answer in time.
-    Silent,
     /// Something else than an answer in HTTP came, or the connection broke.
     Broken(String),
 }
@@ -42,9 +39,9 @@ impl Failed {
     }
 }
 
-/// Connects. The kernel does that as soon as somebody listens.
+/// Connects. The kernel does that as soon as somebody listens, unless too many wait to be accepted.
 pub(super) async fn connect(addr: SocketAddr) -> Result<TcpStream, Failed> {
-    let stream = within(LONGEST, TcpStream::connect(addr), Failed::Silent).await?;
+    let stream = TcpStream::connect(addr).await;
     let stream = stream.map_err(|_| Failed::Unreachable)?;
     // Where nobody listens, a connection may meet itself if it got that very port (RFC 9293, section 3.5, simultaneous open).
     match stream.local_addr() {
@@ -53,37 +50,32 @@ pub(super) async fn connect(addr: SocketAddr) -> Result<TcpStream, Failed> {
     }
 }
 
-/// Connects, and waits until a process has accepted the connection. Where that isn't told, connecting must do.
+/// Waits until a process has accepted the connection. Where that isn't told, it must do that there is one.
 ///
 /// A server that waits for the first byte before it accepts (`TCP_DEFER_ACCEPT` in tcp(7)) is never seen to do so.
-pub(super) async fn accepted(addr: SocketAddr) -> Result<(), Failed> {
-    let mut stream = connect(addr).await?;
+pub(super) async fn accepted(mut stream: TcpStream, addr: SocketAddr) -> Result<(), Failed> {
     let own = stream.local_addr().map_err(|_| Failed::Unreachable)?;
-    let taken = async {
-        loop {
-            let look = tokio::task::spawn_blocking(move || sockets::is_accepted(own, addr));
-            match look.await {
-                Ok(Some(false)) => {}
-                _ => return Ok(()),
-            }
-            // Who is spoken to, or hung up on in good order, was accepted as well. A listener that closes resets.
-            match tokio::time::timeout(LOOK_AGAIN, stream.read(&mut [0])).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(_)) => return Err(Failed::NotAccepted),
-                Err(_) => {}
-            }
+    loop {
+        let look = tokio::task::spawn_blocking(move || sockets::is_accepted(own, addr));
+        match look.await {
+            Ok(Some(false)) => {}
+            _ => return Ok(()),
         }
-    };
-    within(LONGEST, taken, Failed::NotAccepted).await?
+        // Who is spoken to, or hung up on in good order, was accepted as well. A listener that closes resets.
+        match timeout(LOOK_AGAIN, stream.read(&mut [0])).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(_)) => return Err(Failed::NotAccepted),
+            Err(_) => {}
+        }
+    }
 }
 
 /// The status with which `GET path` is answered. Redirects are not followed.
-pub(super) async fn get(addr: SocketAddr, path: &PathAndQuery) -> Result<StatusCode, Failed> {
-    within(LONGEST, get_unhurried(addr, path), Failed::Silent).await?
-}
-
-async fn get_unhurried(addr: SocketAddr, path: &PathAndQuery) -> Result<StatusCode, Failed> {
-    let stream = connect(addr).await?;
+pub(super) async fn get(
+    stream: TcpStream,
+    addr: SocketAddr,
+    path: &PathAndQuery,
+) -> Result<StatusCode, Failed> {
     let request = Request::get(path.as_str())
         .header(HOST, addr.to_string())
         .header(USER_AGENT, concat!("daymark/", env!("CARGO_PKG_VERSION")))
@@ -91,7 +83,8 @@ async fn get_unhurried(addr: SocketAddr, path: &PathAndQuery) -> Result<StatusCo
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|e| Failed::broken(&e))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| Failed::broken(&e))?;
     let answer = match select(pin!(sender.send_request(request)), pin!(connection)).await {
@@ -104,14 +97,6 @@ async fn get_unhurried(addr: SocketAddr, path: &PathAndQuery) -> Result<StatusCo
         .map_err(|e| Failed::broken(&e))
 }
 
-async fn within<T>(
-    limit: Duration,
-    future: impl Future<Output = T>,
-    late: Failed,
-) -> Result<T, Failed> {
-    tokio::time::timeout(limit, future).await.map_err(|_| late)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
@@ -121,21 +106,26 @@ mod tests {
     use super::*;
 
     /// Answers one connection with these bytes, once a request is there; gives the request.
-    async fn answering(bytes: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+    async fn answering(bytes: &[u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .unwrap();
         let addr = listener.local_addr().unwrap();
+        let bytes = bytes.to_vec();
         let served = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
                 request.push(stream.read_u8().await.unwrap());
             }
-            stream.write_all(bytes).await.unwrap();
+            stream.write_all(&bytes).await.unwrap();
             String::from_utf8(request).unwrap()
         });
         (addr, served)
+    }
+
+    async fn ask(addr: SocketAddr, path: &PathAndQuery) -> Result<StatusCode, Failed> {
+        get(connect(addr).await?, addr, path).await
     }
 
     fn path(text: &str) -> PathAndQuery {
@@ -150,7 +140,7 @@ mod tests {
             (b"HTTP/1.1 500 No\r\nContent-Length: 9999\r\n\r\ncut", 500),
         ] {
             let (addr, served) = answering(bytes).await;
-            assert_eq!(get(addr, &path("/")).await.unwrap().as_u16(), status);
+            assert_eq!(ask(addr, &path("/")).await.unwrap().as_u16(), status);
             served.await.unwrap();
         }
     }
@@ -158,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_names_the_literal_address_and_the_path_as_given() {
         let (addr, served) = answering(b"HTTP/1.1 200 OK\r\n\r\n").await;
-        get(addr, &path("/health?a=b")).await.unwrap();
+        ask(addr, &path("/health?a=b")).await.unwrap();
         let request = served.await.unwrap().to_ascii_lowercase();
         assert!(request.starts_with("get /health?a=b http/1.1\r\n"));
         assert!(
@@ -171,12 +161,12 @@ mod tests {
     async fn what_is_no_http_is_no_answer() {
         let (addr, _served) = answering(b"SSH-2.0-x\r\n\r\n").await;
         assert!(matches!(
-            get(addr, &path("/")).await,
+            ask(addr, &path("/")).await,
             Err(Failed::Broken(_))
         ));
         let (addr, _served) = answering(b"").await;
         assert!(matches!(
-            get(addr, &path("/")).await,
+            ask(addr, &path("/")).await,
             Err(Failed::Broken(_))
         ));
     }
@@ -185,8 +175,7 @@ mod tests {
     async fn where_nobody_listens_nothing_is_reached() {
         let (_held, port) = sockets::held();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        assert_eq!(get(addr, &path("/")).await, Err(Failed::Unreachable));
-        assert_eq!(accepted(addr).await, Err(Failed::Unreachable));
+        assert_eq!(ask(addr, &path("/")).await, Err(Failed::Unreachable));
     }
 
     #[cfg(target_os = "linux")]
@@ -194,8 +183,8 @@ mod tests {
     async fn a_queued_connection_counts_only_when_somebody_accepts_it() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut waiting = pin!(accepted(addr));
-        let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+        let mut waiting = pin!(accepted(connect(addr).await.unwrap(), addr));
+        let early = timeout(Duration::from_millis(200), &mut waiting).await;
         assert!(early.is_err(), "{early:?}");
         let taken = tokio::task::spawn_blocking(move || listener.accept().unwrap());
         waiting.await.unwrap();
@@ -207,7 +196,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let taken = tokio::task::spawn_blocking(move || drop(listener.accept().unwrap()));
-        accepted(addr).await.unwrap();
+        accepted(connect(addr).await.unwrap(), addr).await.unwrap();
         taken.await.unwrap();
     }
 }

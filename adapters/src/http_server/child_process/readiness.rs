@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::notify::NotifySocket;
 use super::search::{Question, Search, Wanted};
 use super::sockets::Tree;
+use super::streams::Warn;
 use super::trouble::{Problem, Trouble};
 
 /// What has to be seen before a server counts as ready.
@@ -105,11 +106,17 @@ pub(super) struct Wish {
 pub(super) struct Pace {
     /// Between the first attempts. It doubles.
     pub(super) first: Duration,
-    /// Between later ones.
+    /// Between later ones, where nobody listens.
     pub(super) later: Duration,
-    /// Between two looks for other ports of the tree.
+    /// Between later ones, where somebody answers.
+    pub(super) answered: Duration,
+    /// How long an attempt may take until another one is made beside it.
+    pub(super) anew: Duration,
+    /// How long an attempt may take until that is a trouble.
+    pub(super) silence: Duration,
+    /// Between two looks at what the trouble is.
     pub(super) look: Duration,
-    /// How long another port has to answer before it counts as the server's.
+    /// How long another port has to answer before there is a warning.
     pub(super) elsewhere: Duration,
 }
 
@@ -118,6 +125,9 @@ impl Default for Pace {
         Self {
             first: Duration::from_millis(5),
             later: Duration::from_millis(25),
+            answered: Duration::from_millis(100),
+            anew: Duration::from_secs(10),
+            silence: Duration::from_millis(100),
             look: Duration::from_millis(500),
             elsewhere: Duration::from_secs(5),
         }
@@ -128,9 +138,6 @@ impl Default for Pace {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(super) enum NotReady {
-    /// It serves, but on another port than the one it was given.
-    #[error("{0}")]
-    Elsewhere(Problem),
     /// `READY=1` can't be heard.
     #[error("cannot hear READY=1")]
     Notify(#[source] std::io::Error),
@@ -138,15 +145,17 @@ pub(super) enum NotReady {
 
 /// Waits until the server may be published, and says where.
 ///
-/// `lines` is what it prints, `notify` where it may say so; each is needed by one way of being ready only.
+/// `lines` is what it prints, `notify` where it may say so; each is needed by one way of being ready only. It may take long
+/// to be ready, and have another port open until then: so that is no reason to give up, and is warned of once.
 pub(super) async fn wait_until_ready(
     wish: &Wish,
     tree: Tree,
     lines: Option<mpsc::Receiver<String>>,
     notify: Option<NotifySocket>,
     trouble: &Trouble,
+    warn: &Warn,
 ) -> Result<Endpoint, NotReady> {
-    let mut search = Search::new(wish, tree, trouble);
+    let mut search = Search::new(wish, tree, trouble, warn);
     match &wish.readiness {
         Readiness::Auto => {
             search.question = Question::Get(PathAndQuery::from_static("/"), Wanted::Below500)
@@ -170,11 +179,10 @@ pub(super) async fn wait_until_ready(
             let own_port = printed(pattern, lines, trouble).await;
             if let (Some(port), Handover::Number) = (own_port, wish.handover) {
                 search.endpoint = Endpoint::v4(port);
-                search.may_give_up = false;
             }
         }
     }
-    search.until_answered().await
+    Ok(search.until_answered().await)
 }
 
 /// Waits for a line that matches, and gives the port in it. A line whose port is none is passed over.

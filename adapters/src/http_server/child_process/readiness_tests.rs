@@ -105,9 +105,13 @@ fn tree() -> Tree {
     Tree::From(std::process::id())
 }
 
+fn unwarned() -> Warn {
+    std::sync::Arc::new(|_| {})
+}
+
 async fn ready(wish: &Wish) -> Result<Endpoint, NotReady> {
-    let trouble = Trouble::default();
-    let waiting = wait_until_ready(wish, tree(), None, None, &trouble);
+    let (trouble, warn) = (Trouble::default(), unwarned());
+    let waiting = wait_until_ready(wish, tree(), None, None, &trouble, &warn);
     tokio::time::timeout(PATIENCE, waiting)
         .await
         .expect("never ready")
@@ -115,7 +119,7 @@ async fn ready(wish: &Wish) -> Result<Endpoint, NotReady> {
 
 /// Waits in vain until the trouble is this one.
 async fn in_vain(wish: &Wish, tree: Tree, is_it: impl Fn(&Problem) -> bool) -> Problem {
-    let trouble = Trouble::default();
+    let (trouble, warn) = (Trouble::default(), unwarned());
     let seen = async {
         loop {
             match trouble.last() {
@@ -125,7 +129,7 @@ async fn in_vain(wish: &Wish, tree: Tree, is_it: impl Fn(&Problem) -> bool) -> P
         }
     };
     tokio::select! {
-        result = wait_until_ready(wish, tree, None, None, &trouble) => panic!("{result:?}"),
+        result = wait_until_ready(wish, tree, None, None, &trouble, &warn) => panic!("{result:?}"),
         problem = seen => problem,
         () = tokio::time::sleep(PATIENCE) => panic!("{:?}", trouble.last()),
     }
@@ -216,17 +220,88 @@ async fn a_server_that_serves_elsewhere_is_told_from_one_that_is_slow() {
     let (_held, port) = held();
     // Other tests of this process serve as well, so only that some other port is found is sure.
     let (_other, _server) = serve("127.0.0.1", 0, 200).await;
-    let mut wish = wish("auto", port);
-    match ready(&wish).await {
-        Err(NotReady::Elsewhere(problem)) => {
-            assert!(problem.to_string().ends_with(&format!(", not on {port}")));
-            assert!(problem.hint().unwrap().contains("{port}"));
-        }
-        other => panic!("{other:?}"),
+    // Nobody accepts from this one.
+    let queue = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let queue_port = queue.local_addr().unwrap().port();
+    for (port, port_is_passed, handover) in [
+        (port, false, Handover::Number),
+        (port, true, Handover::Number),
+        (queue_port, false, Handover::Socket),
+    ] {
+        let mut wish = wish("auto", port);
+        (wish.port_is_passed, wish.handover) = (port_is_passed, handover);
+        let is_it = |p: &Problem| matches!(p, Problem::Elsewhere { .. });
+        let problem = in_vain(&wish, tree(), is_it).await;
+        let (given, hint) = match (handover, port_is_passed) {
+            (Handover::Socket, _) => ("the socket it was passed".to_owned(), "descriptor 3"),
+            (_, false) => (port.to_string(), "--port {port}"),
+            (_, true) => (port.to_string(), "make it fail"),
+        };
+        assert!(problem.to_string().ends_with(&format!(", not on {given}")));
+        assert!(problem.hint().unwrap().contains(hint), "{problem}");
     }
-    wish.port_is_passed = true;
-    let problem = in_vain(&wish, tree(), |p| matches!(p, Problem::Elsewhere { .. })).await;
-    assert!(!problem.hint().unwrap().contains("{port}"), "{problem}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_that_serves_elsewhere_at_first_is_warned_of_once_and_waited_for() {
+    let (_held, port) = held();
+    let (_other, _server) = serve("127.0.0.1", 0, 200).await;
+    let (warned, mut warnings) = mpsc::unbounded_channel();
+    let warn: Warn = std::sync::Arc::new(move |text| warned.send(text.to_owned()).unwrap());
+    let (trouble, wish) = (Trouble::default(), wish("auto", port));
+    let mut waiting = std::pin::pin!(wait_until_ready(&wish, tree(), None, None, &trouble, &warn));
+    let warning = tokio::select! {
+        result = &mut waiting => panic!("{result:?}"),
+        warning = warnings.recv() => warning.unwrap(),
+    };
+    assert!(warning.contains(&format!("not on {port}, so far: pass it")));
+    let (_, _late) = serve("127.0.0.1", port, 200).await;
+    assert_eq!(waiting.await.unwrap(), v4(port));
+    assert!(warnings.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_first_answer_counts_however_late_it_comes() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut wish = wish("auto", port);
+    wish.pace.anew = Duration::from_millis(1);
+    let serving = async {
+        let (mut first, _) = listener.accept().await.unwrap();
+        // By now it was asked anew.
+        let _second = listener.accept().await.unwrap();
+        first
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        endpoint = ready(&wish) => assert_eq!(endpoint.unwrap(), v4(port)),
+        () = serving => {}
+    }
+}
+
+#[tokio::test]
+async fn that_nobody_answers_is_known_while_the_connection_stands() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let is_it = |p: &Problem| matches!(p, Problem::Silent { .. });
+    let mut wish = wish("auto", port);
+    in_vain(&wish, tree(), is_it).await;
+
+    wish.handover = Handover::Socket;
+    let accepted = async {
+        let mut connections = Vec::new();
+        loop {
+            connections.push(listener.accept().await.unwrap());
+        }
+    };
+    tokio::select! {
+        _ = in_vain(&wish, tree(), is_it) => {}
+        _ = accepted => {}
+    }
 }
 
 async fn ready_by_lines(wish: &Wish, lines: &[&str]) -> Result<Endpoint, NotReady> {
@@ -234,8 +309,8 @@ async fn ready_by_lines(wish: &Wish, lines: &[&str]) -> Result<Endpoint, NotRead
     for line in lines {
         print.send((*line).to_owned()).await.unwrap();
     }
-    let trouble = Trouble::default();
-    let waiting = wait_until_ready(wish, tree(), Some(printed), None, &trouble);
+    let (trouble, warn) = (Trouble::default(), unwarned());
+    let waiting = wait_until_ready(wish, tree(), Some(printed), None, &trouble, &warn);
     tokio::time::timeout(PATIENCE, waiting)
         .await
         .expect("never ready")
@@ -277,13 +352,14 @@ async fn a_server_that_says_so_is_ready_when_its_port_is() {
     let wish = wish("notify", port);
     let socket = NotifySocket::open().unwrap();
     let name = socket.name().to_str().unwrap()[1..].to_owned();
-    let trouble = Trouble::default();
+    let (trouble, warn) = (Trouble::default(), unwarned());
     let mut waiting = std::pin::pin!(wait_until_ready(
         &wish,
         tree(),
         None,
         Some(socket),
-        &trouble
+        &trouble,
+        &warn
     ));
     let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
     assert!(early.is_err(), "{early:?}");
@@ -309,9 +385,9 @@ async fn a_socket_that_was_handed_over_must_be_accepted_from() {
     let mut wish = wish("tcp", port);
     wish.handover = Handover::Socket;
     // Nobody of the tree has it, as far as /proc tells: that is not what decides here.
-    let trouble = Trouble::default();
+    let (trouble, warn) = (Trouble::default(), unwarned());
     let tree = Tree::Below(u32::MAX);
-    let mut waiting = std::pin::pin!(wait_until_ready(&wish, tree, None, None, &trouble));
+    let mut waiting = std::pin::pin!(wait_until_ready(&wish, tree, None, None, &trouble, &warn));
     let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
     assert!(early.is_err(), "{early:?}");
     let (endpoint, _accepted) = tokio::join!(waiting, listener.accept());

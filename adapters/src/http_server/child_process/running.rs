@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::notify::NotifySocket;
-use super::readiness::{NotReady, Wish, wait_until_ready};
+use super::readiness::{Wish, wait_until_ready};
 use super::streams::Carrying;
 use super::tree::{Ask, Tree};
 use super::trouble::{Problem, Trouble};
@@ -43,12 +43,12 @@ impl Running {
         let trouble = Trouble::default();
         let (found, ready) = watch::channel(None);
         let (below, seen) = (sockets::Tree::Below(tree.guard()), trouble.clone());
+        let warn = shared.config.warn.clone();
         let search = tokio::spawn(async move {
-            let answer = wait_until_ready(&wish, below, printed, notify, &seen).await;
-            found.send_replace(Some(answer.map_err(|error| match error {
-                NotReady::Elsewhere(problem) => in_words(&problem),
-                other => CoreTrouble::with(other.to_string()),
-            })));
+            let answer = wait_until_ready(&wish, below, printed, notify, &seen, &warn).await;
+            found.send_replace(Some(
+                answer.map_err(|error| CoreTrouble::with(error.to_string())),
+            ));
         });
         Self {
             shared,

@@ -1,24 +1,22 @@
 //! Asking a server until the answer is right: where, whose it is, and what is wrong meanwhile.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::{Duration, Instant};
 
 use daymark_core::record::Endpoint;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
 use http::uri::PathAndQuery;
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
-use super::probe::{self, Failed};
-use super::readiness::{Handover, NotReady, Pace, Wish};
+use super::probe;
+use super::readiness::{Handover, Pace, Wish};
 use super::sockets::{self, Tree, Verdict};
+use super::streams::Warn;
 use super::trouble::{Problem, Trouble};
-
-/// An attempt that takes longer is worth telling of.
-const SLOW: Duration = Duration::from_millis(100);
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
@@ -35,7 +33,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    fn accepts(self, status: StatusCode) -> bool {
+    pub(super) fn accepts(self, status: StatusCode) -> bool {
         match self {
             Self::Below500 => status.as_u16() < 500,
             Self::Success => (200..400).contains(&status.as_u16()),
@@ -58,52 +56,60 @@ impl fmt::Display for Wanted {
 pub(super) struct Search<'a> {
     pub(super) question: Question,
     pub(super) endpoint: Endpoint,
-    handover: Handover,
-    tree: Tree,
-    port_is_passed: bool,
-    /// Whether another port that answers is reason enough to stop waiting.
-    pub(super) may_give_up: bool,
-    pace: Pace,
-    trouble: &'a Trouble,
-    looked: Option<Instant>,
-    /// The other port that answers, and since when.
-    other: Option<(u16, Instant)>,
-    /// Other ports of the tree that are known not to speak HTTP.
-    no_http: BTreeSet<u16>,
+    pub(super) handover: Handover,
+    pub(super) tree: Tree,
+    pub(super) port_is_passed: bool,
+    pub(super) pace: Pace,
+    pub(super) trouble: &'a Trouble,
+    pub(super) warn: &'a Warn,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(wish: &Wish, tree: Tree, trouble: &'a Trouble) -> Self {
+    pub(super) fn new(wish: &Wish, tree: Tree, trouble: &'a Trouble, warn: &'a Warn) -> Self {
         Self {
             question: Question::Connect,
             endpoint: wish.endpoint,
             handover: wish.handover,
             tree,
             port_is_passed: wish.port_is_passed,
-            may_give_up: !wish.port_is_passed,
             pace: wish.pace,
             trouble,
-            looked: None,
-            other: None,
-            no_http: BTreeSet::new(),
+            warn,
         }
     }
 
-    pub(super) async fn until_answered(mut self) -> Result<Endpoint, NotReady> {
-        let mut pause = self.pace.first;
+    pub(super) async fn until_answered(&self) -> Endpoint {
+        tokio::select! {
+            endpoint = self.ask() => endpoint,
+            never = self.look_elsewhere() => match never {},
+        }
+    }
+
+    /// However long a first answer takes, it counts. The question is put anew beside it, in case it was lost on somebody who
+    /// won't answer any more, but ever less often.
+    async fn ask(&self) -> Endpoint {
+        let mut attempts = FuturesUnordered::new();
+        let (mut pause, mut patience) = (self.pace.first, self.pace.anew);
         loop {
-            match self.attempt().await {
-                Ok(endpoint) => return Ok(endpoint),
-                Err(Problem::NothingListens { port }) if self.handover == Handover::Number => {
-                    self.look_elsewhere(port).await?;
+            attempts.push(self.attempt());
+            let problem = match timeout(patience, attempts.next()).await {
+                Ok(Some(Ok(endpoint))) => return endpoint,
+                Ok(Some(Err(problem))) => problem,
+                Ok(None) => continue,
+                Err(_) => {
+                    patience *= 2;
+                    continue;
                 }
-                Err(problem) => {
-                    self.other = None;
-                    self.trouble.is(problem);
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.pace.later);
+            };
+            // An answer costs somebody something.
+            let longest = match problem {
+                Problem::NothingListens { .. } => self.pace.later,
+                _ => self.pace.answered,
+            };
+            self.trouble.is(problem);
+            pause = pause.min(longest);
+            sleep(pause).await;
+            pause *= 2;
         }
     }
 
@@ -126,34 +132,35 @@ impl<'a> Search<'a> {
     }
 
     async fn attempt_at(&self, addr: SocketAddr) -> Result<(), Problem> {
+        let what = match &self.question {
+            Question::Connect => format!("a connection to {addr}"),
+            Question::Get(path, _) => format!("GET http://{addr}{path}"),
+        };
+        let failed = |failed| Problem::of(failed, &what, addr);
+        let connecting = self.patiently(probe::connect(addr), &what, addr, None);
+        let stream = connecting.await.map_err(failed)?;
+        let own = stream.local_addr().ok();
         match (&self.question, self.handover) {
+            (Question::Connect, Handover::Number) => {}
             (Question::Connect, Handover::Socket) => {
-                let accepted =
-                    self.unless_slow(probe::accepted(addr), || Problem::NotAccepted { addr });
-                accepted.await.map_err(|failed| {
-                    Problem::of(failed, format_args!("a connection to {addr}"), addr)
-                })?
-            }
-            (Question::Connect, Handover::Number) => {
-                drop(probe::connect(addr).await.map_err(|failed| {
-                    Problem::of(failed, format_args!("a connection to {addr}"), addr)
-                })?)
+                let accepted = probe::accepted(stream, addr);
+                let accepted = self.patiently(accepted, &what, addr, own).await;
+                accepted.map_err(failed)?;
             }
             (Question::Get(path, wanted), _) => {
-                let what = format!("GET http://{addr}{path}");
-                let silence = || Problem::Silent { what: what.clone() };
-                match self.unless_slow(probe::get(addr, path), silence).await {
+                let answer = probe::get(stream, addr, path);
+                match self.patiently(answer, &what, addr, own).await {
                     Ok(status) if wanted.accepts(status) => {}
-                    failed => {
+                    answer => {
                         // Whose answer that was matters more than what it was.
                         self.is_ours(addr).await?;
-                        return Err(match failed {
+                        return Err(match answer {
                             Ok(status) => Problem::Status {
                                 what,
                                 status: status.as_u16(),
                                 wanted: wanted.to_string(),
                             },
-                            Err(failed) => Problem::of(failed, what, addr),
+                            Err(error) => failed(error),
                         });
                     }
                 }
@@ -162,19 +169,43 @@ impl<'a> Search<'a> {
         self.is_ours(addr).await
     }
 
-    /// Awaits an attempt. If that takes a while, it may be what keeps us when time is up.
-    async fn unless_slow<T>(
+    /// Waits as long as it takes, and says meanwhile what the trouble is. `own` is our end of a connection that stands.
+    async fn patiently<T>(
         &self,
-        attempt: impl Future<Output = T>,
-        problem: impl FnOnce() -> Problem,
+        answer: impl Future<Output = T>,
+        what: &str,
+        addr: SocketAddr,
+        own: Option<SocketAddr>,
     ) -> T {
-        let mut attempt = pin!(attempt);
-        match timeout(SLOW, &mut attempt).await {
-            Ok(done) => done,
-            Err(_) => {
-                self.trouble.is(problem());
-                attempt.await
+        let mut answer = pin!(answer);
+        let mut patience = self.pace.silence;
+        loop {
+            if let Ok(answer) = timeout(patience, &mut answer).await {
+                return answer;
             }
+            self.trouble.is(self.silence(what, addr, own).await);
+            patience = self.pace.look;
+        }
+    }
+
+    /// Why there is no answer yet.
+    async fn silence(&self, what: &str, addr: SocketAddr, own: Option<SocketAddr>) -> Problem {
+        let what = what.to_owned();
+        let is_queued = match (self.handover, own) {
+            (Handover::Number, _) => {
+                let stranger = self.is_ours(addr).await.err();
+                return stranger.unwrap_or(Problem::Silent { what });
+            }
+            // The queue is full.
+            (Handover::Socket, None) => true,
+            (Handover::Socket, Some(own)) => {
+                let look = spawn_blocking(move || sockets::is_accepted(own, addr));
+                matches!(look.await, Ok(Some(false)))
+            }
+        };
+        match is_queued {
+            true => Problem::NotAccepted { addr },
+            false => Problem::Silent { what },
         }
     }
 
@@ -184,7 +215,7 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let tree = self.tree;
-        let verdict = tokio::task::spawn_blocking(move || sockets::verdict(addr, tree)).await;
+        let verdict = spawn_blocking(move || sockets::verdict(addr, tree)).await;
         let port = addr.port();
         match verdict {
             Ok(Verdict::Ours | Verdict::Unknown) => Ok(()),
@@ -192,81 +223,4 @@ impl<'a> Search<'a> {
             Ok(Verdict::Nobody) | Err(_) => Err(Problem::NothingListens { port }),
         }
     }
-
-    /// The first of these ports that answers as a web server does. What speaks no HTTP is asked once: some complain of it.
-    async fn serving_one(&mut self, ports: &BTreeSet<u16>) -> Option<u16> {
-        let asked = ports.difference(&self.no_http).map(|&port| kind_of(port));
-        let kinds = join_all(asked).await;
-        let of = |kind| kinds.iter().filter(move |k| k.1 == kind).map(|k| k.0);
-        self.no_http.extend(of(Kind::NoHttp));
-        of(Kind::Serves).next()
-    }
-
-    /// Where nobody listens on the port that was given: does the tree serve on another one?
-    async fn look_elsewhere(&mut self, given: u16) -> Result<(), NotReady> {
-        if self.looked.is_some_and(|at| at.elapsed() < self.pace.look) {
-            return Ok(());
-        }
-        self.looked = Some(Instant::now());
-        let tree = self.tree;
-        let found = tokio::task::spawn_blocking(move || sockets::ports_of(tree, given)).await;
-        let found = found.unwrap_or_default();
-        let port_is_passed = self.port_is_passed;
-        let elsewhere = |found| Problem::Elsewhere {
-            given,
-            found,
-            port_is_passed,
-        };
-        let serving = self.serving_one(&found).await;
-        self.trouble.is(match serving.or(found.first().copied()) {
-            Some(port) => elsewhere(port),
-            None => Problem::NothingListens { port: given },
-        });
-        // Ports for debuggers and the like are not what a slow start is to be judged by: they don't answer like this.
-        self.other = serving.map(|port| match self.other {
-            Some((same, since)) if same == port => (port, since),
-            _ => (port, Instant::now()),
-        });
-        match self.other {
-            Some((port, since)) if self.may_give_up && since.elapsed() >= self.pace.elsewhere => {
-                Err(NotReady::Elsewhere(elsewhere(port)))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What a GET of `/` on that port shows it to be.
-async fn kind_of(port: u16) -> (u16, Kind) {
-    let patience = Duration::from_millis(500);
-    let root = PathAndQuery::from_static("/");
-    let port_at = |ip: IpAddr| SocketAddr::new(ip, port);
-    let places = [
-        port_at(Ipv4Addr::LOCALHOST.into()),
-        port_at(Ipv6Addr::LOCALHOST.into()),
-    ];
-    let answers = join_all(places.map(|addr| timeout(patience, probe::get(addr, &root)))).await;
-    let is = |kind: fn(&Result<StatusCode, Failed>) -> bool| answers.iter().flatten().any(kind);
-    let kind = if is(|answer| {
-        answer
-            .as_ref()
-            .is_ok_and(|&status| Wanted::Success.accepts(status))
-    }) {
-        Kind::Serves
-    } else if is(|answer| matches!(answer, Err(Failed::Broken(_)))) {
-        Kind::NoHttp
-    } else {
-        Kind::Other
-    };
-    (port, kind)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A web server that is well.
-    Serves,
-    /// Something that speaks another language.
-    NoHttp,
-    /// Neither, so far.
-    Other,
 }

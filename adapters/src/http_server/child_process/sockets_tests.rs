@@ -78,7 +78,8 @@ mod real {
             let mine = client.local_addr().unwrap();
             assert_eq!(is_accepted(mine, addr), Some(false));
             let _taken = listener.accept().unwrap();
-            assert_eq!(is_accepted(mine, addr), Some(true));
+            // The table is read in pieces, between which a row can move away.
+            assert!((0..9).any(|_| is_accepted(mine, addr) == Some(true)));
         }
     }
 }

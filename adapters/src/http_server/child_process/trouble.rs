@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
@@ -10,20 +10,63 @@ use super::probe::Failed;
 
 /// The last thing that kept a server from being ready. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Trouble(Arc<Mutex<Option<Problem>>>);
+pub(super) struct Trouble(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    last: Option<Problem>,
+    /// Explains why nobody is where somebody should be.
+    elsewhere: Option<Problem>,
+}
 
 impl Trouble {
     /// What it was; none where nothing was tried yet.
     #[must_use]
     pub(super) fn last(&self) -> Option<Problem> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let seen = self.seen();
+        let explains = seen.last.as_ref().is_some_and(Problem::is_absence);
+        let explanation = seen.elsewhere.as_ref().filter(|_| explains);
+        explanation.or(seen.last.as_ref()).cloned()
     }
 
     pub(super) fn is(&self, problem: Problem) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+        self.seen().last = Some(problem);
+    }
+
+    /// Says where it is instead, for as long as it isn't where it should be.
+    pub(super) fn is_elsewhere(&self, elsewhere: Option<Problem>) {
+        self.seen().elsewhere = elsewhere;
+    }
+
+    /// Whether nobody was where somebody should be.
+    pub(super) fn is_absence(&self) -> bool {
+        self.seen().last.as_ref().is_some_and(Problem::is_absence)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a server was to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    /// On this port.
+    Port {
+        port: u16,
+        /// Whether it stands in its arguments.
+        is_passed: bool,
+    },
+    /// On the socket that it was handed.
+    Socket,
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { port, .. } => write!(f, "{port}"),
+            Self::Socket => f.write_str("the socket it was passed"),
+        }
     }
 }
 
@@ -40,12 +83,10 @@ pub(super) enum Problem {
     /// It listens, but not where it was told.
     #[error("it listens on {found}, not on {given}")]
     Elsewhere {
-        /// The port that was given.
-        given: u16,
+        /// Where it was told to.
+        given: Given,
         /// The port on which it can be reached.
         found: u16,
-        /// Whether the one given stands in its arguments.
-        port_is_passed: bool,
     },
     /// Somebody else answers.
     #[error("port {port} belongs to {holder}, which is not part of it")]
@@ -62,7 +103,7 @@ pub(super) enum Problem {
         addr: SocketAddr,
     },
     /// It doesn't answer.
-    #[error("{what} was not answered in time")]
+    #[error("{what} has not been answered")]
     Silent {
         /// What was asked.
         what: String,
@@ -99,20 +140,28 @@ pub(super) enum Problem {
 }
 
 impl Problem {
+    const fn is_absence(&self) -> bool {
+        matches!(self, Self::NothingListens { .. } | Self::NotAccepted { .. })
+    }
+
     /// What can be done about it, where something can.
     #[must_use]
     pub(super) fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Elsewhere {
-                port_is_passed: false,
-                ..
-            } => {
-                "pass it the port, for instance as `--port {port}`, or read its own from what it prints with \
-                 --ready 'log:REGEX' and a group named port"
-            }
-            Self::Elsewhere { .. } => {
-                "make it fail when its port is taken, rather than move to another one"
-            }
+            Self::Elsewhere { given, .. } => match given {
+                Given::Port {
+                    is_passed: false, ..
+                } => {
+                    "pass it the port, for instance as `--port {port}`, or read its own from what it prints with \
+                     --ready 'log:REGEX' and a group named port"
+                }
+                Given::Port { .. } => {
+                    "make it fail when its port is taken, rather than move to another one"
+                }
+                Given::Socket => {
+                    "tell it to serve on descriptor 3, or leave --listen fd out and pass it the port as `{port}`"
+                }
+            },
             Self::Broken { .. } => "if it does not speak HTTP, use --ready tcp",
             Self::Status { .. } => "say which path tells that it is ready with --ready http:/PATH",
             Self::NotAccepted { .. } => {
@@ -132,7 +181,6 @@ impl Problem {
         match failed {
             Failed::Unreachable => Self::NothingListens { port: addr.port() },
             Failed::NotAccepted => Self::NotAccepted { addr },
-            Failed::Silent => Self::Silent { what },
             Failed::Broken(error) => Self::Broken { what, error },
         }
     }

@@ -108,11 +108,25 @@ fn a_socket_that_nobody_accepts_from_is_not_ready() {
         );
         assert!(
             done.err
-                .contains("--listen fd is only for servers that use the socket")
-                || ready == "auto",
+                .contains("--listen fd is only for servers that use the socket"),
             "{done:?}"
         );
     }
+}
+
+#[test]
+fn a_server_that_listens_on_another_socket_is_told_of() {
+    let sandbox = Sandbox::with_server();
+    let chosen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = chosen.local_addr().unwrap().port();
+    drop(chosen);
+    let word = format!("port={other}");
+    let given = ["run", "--listen", "fd", "--ready-timeout", "2s", "--"];
+    let done = sandbox.run(&[&given[..], &["server", &word]].concat());
+    done.exits(124).fails_saying(
+        &format!("it listens on {other}, not on the socket it was passed"),
+        "descriptor 3",
+    );
 }
 
 #[test]
