@@ -22,6 +22,9 @@ use super::sockets;
 /// How often it is looked whether somebody has accepted a connection.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// More than any server sends that means well.
+const MOST_HEADERS: usize = 4096;
+
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
@@ -84,6 +87,7 @@ pub(super) async fn get(
         .body(Empty::<Bytes>::new())
         .map_err(|e| Failed::broken(&e))?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_headers(MOST_HEADERS)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| Failed::broken(&e))?;
@@ -143,6 +147,14 @@ mod tests {
             assert_eq!(ask(addr, &path("/")).await.unwrap().as_u16(), status);
             served.await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_have_many_headers() {
+        let headers: String = (0..1000).map(|i| format!("X-{i}: {i}\r\n")).collect();
+        let (addr, _served) =
+            answering(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes()).await;
+        assert_eq!(ask(addr, &path("/")).await.unwrap().as_u16(), 200);
     }
 
     #[tokio::test]
