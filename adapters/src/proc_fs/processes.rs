@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::Pid;
@@ -110,6 +111,28 @@ pub fn variable<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
         .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
+/// Whether a process does what it does in this user's name; false if there is none.
+pub fn acts_as(pid: Pid, uid: u32) -> bool {
+    let status = fs::read(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| parse_uids(&status).is_some_and(|uids| uids.contains(&uid)))
+}
+
+/// The real, effective, saved and file system's user of a process, from `/proc/PID/status` (proc_pid_status(5)).
+#[must_use]
+pub fn parse_uids(status: &[u8]) -> Option<[u32; 4]> {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    let line = lines.find_map(|line| line.strip_prefix(b"Uid:"))?;
+    let uids = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let uids: Result<Vec<u32>, _> = uids.map(str::parse).collect();
+    uids.ok()?.try_into().ok()
+}
+
+/// Whether we aren't told what a process has open.
+pub fn is_secretive(pid: Pid) -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    fs::read_dir(format!("/proc/{pid}/fd")).is_err_and(|error| denied(&error))
+}
+
 /// The inodes of the sockets that a process has open, as far as we are told.
 pub fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
     fs::read_dir(format!("/proc/{pid}/fd"))
@@ -193,6 +216,25 @@ mod tests {
     }
 
     #[test]
+    fn the_users_of_a_process_are_four() {
+        let status = b"Name:\tUid:\nUmask:\t0022\nUid:\t1000\t0\t0\t7\nGid:\t1\t1\t1\t1\n";
+        assert_eq!(parse_uids(status), Some([1000, 0, 0, 7]));
+        for cut in [
+            "",
+            "Uid:",
+            "Uid:\t1\t2\t3",
+            "Uid:\t1\t2\t3\tx",
+            "Gid:\t1\t1\t1\t1",
+        ] {
+            assert_eq!(parse_uids(cut.as_bytes()), None, "{cut}");
+        }
+        let me = rustix::process::getpid();
+        assert!(acts_as(me, rustix::process::geteuid().as_raw()));
+        assert!(!acts_as(me, u32::MAX));
+        assert!(!is_secretive(me));
+    }
+
+    #[test]
     fn only_links_to_sockets_name_sockets() {
         assert_eq!(socket_inode(b"socket:[77]"), Some(77));
         for link in ["pipe:[77]", "socket:[77", "socket:[]", "socket:[-1]", "/x"] {
@@ -212,6 +254,7 @@ mod tests {
         #[test]
         fn no_bytes_harm_the_parsers(bytes: Vec<u8>) {
             let _ = (parse_stat(&bytes), socket_inode(&bytes), variable(&bytes, "A"));
+            let _ = parse_uids(&bytes);
         }
     }
 }

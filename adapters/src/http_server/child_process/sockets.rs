@@ -40,6 +40,8 @@ pub(super) use linux::{is_accepted, ports_of, verdict};
 mod linux {
     use std::collections::HashSet;
 
+    use rustix::process::Pid;
+
     use super::{BTreeSet, SocketAddr, Tree, Verdict};
     use crate::proc_fs::processes;
     use crate::proc_fs::tcp_table::{self, Row};
@@ -58,20 +60,26 @@ mod linux {
             .iter()
             .filter(|row| row.fits(target) == Some(best))
             .collect();
-        let ours = sockets(tree);
+        let members = members(tree);
+        let ours = sockets(&members);
         let mut strangers = listening.iter().filter(|row| !ours.contains(&row.inode));
         match strangers.next() {
             None => Verdict::Ours,
-            Some(row) => stranger(row),
+            Some(row) => stranger(row, &members),
         }
     }
 
-    fn stranger(row: &Row) -> Verdict {
+    /// Whose a socket is that no process of the tree is seen to have.
+    fn stranger(row: &Row, members: &[Pid]) -> Verdict {
         if let Some(pid) = processes::holder(&[row.inode]) {
             let name = processes::name(pid).unwrap_or_default();
             return Verdict::Foreign(format!("{name} (pid {pid})"));
         }
-        match row.uid == rustix::process::geteuid().as_raw() {
+        // One of another user may be in the tree, by sudo(8) or as a setuid program.
+        let may_have_it =
+            |&pid: &Pid| processes::acts_as(pid, row.uid) && processes::is_secretive(pid);
+        let is_own = row.uid == rustix::process::geteuid().as_raw();
+        match is_own || members.iter().any(may_have_it) {
             true => Verdict::Unknown,
             false => Verdict::Foreign(format!("a process of user {}", row.uid)),
         }
@@ -79,7 +87,7 @@ mod linux {
 
     /// The ports, other than `given`, on which processes of the tree can be reached on loopback.
     pub(in super::super) fn ports_of(tree: Tree, given: u16) -> BTreeSet<u16> {
-        let ours = sockets(tree);
+        let ours = sockets(&members(tree));
         let table = tcp_table::listening().unwrap_or_default();
         table
             .iter()
@@ -98,17 +106,21 @@ mod linux {
         Some(table.iter().any(|row| servers(&row) && row.inode != 0))
     }
 
-    /// The inodes of the tree's sockets.
-    fn sockets(tree: Tree) -> HashSet<u64> {
+    fn members(tree: Tree) -> Vec<Pid> {
         let root = |root| processes::pid(root).into_iter();
-        let members: Vec<_> = match tree {
+        match tree {
             Tree::Below(pid) => root(pid).flat_map(processes::below).collect(),
             #[cfg(test)]
             Tree::From(pid) => root(pid)
                 .flat_map(|pid| processes::below(pid).into_iter().chain([pid]))
                 .collect(),
-        };
-        members.into_iter().flat_map(processes::sockets).collect()
+        }
+    }
+
+    /// The inodes of their sockets.
+    fn sockets(members: &[Pid]) -> HashSet<u64> {
+        let members = members.iter().copied();
+        members.flat_map(processes::sockets).collect()
     }
 }
 
