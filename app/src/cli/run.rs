@@ -256,9 +256,8 @@ impl<'a> Running<'a> {
     }
 
     fn not_started(&self, error: &StartError, lines: Vec<String>) -> Failure {
-        let mut failure = failures::not_started(error, self.name.as_str(), &self.selector);
-        failure.lines = lines;
-        failure
+        let (name, selector) = (self.name.as_str(), &self.selector);
+        failures::not_started(error, name, selector, lines, self.args.listen)
     }
 
     /// The server that is there is as good.

@@ -2,6 +2,7 @@
 
 use daymark_adapters::http_server::InvalidReadiness;
 
+use crate::cli::args::Listen;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::explain;
 use crate::{Signal, StartError, StopCause};
@@ -14,8 +15,15 @@ pub(super) fn invalid_readiness(error: InvalidReadiness) -> Failure {
     )
 }
 
-/// Why a command that was to be run isn't, or not as it should be.
-pub(super) fn not_started(error: &StartError, name: &str, selector: &str) -> Failure {
+/// Why a command that was to be run isn't, or not as it should be. `lines` is what it printed last, `listen` how it was to
+/// get its port.
+pub(super) fn not_started(
+    error: &StartError,
+    name: &str,
+    selector: &str,
+    lines: Vec<String>,
+    listen: Listen,
+) -> Failure {
     let mut failure = explain::start(error, name, selector);
     match error {
         StartError::ServerEnded(end) => {
@@ -26,6 +34,10 @@ pub(super) fn not_started(error: &StartError, name: &str, selector: &str) -> Fai
                     "it must stay in the foreground: look for an option that keeps it there; in a shell script, exec it"
                 }
                 Some(126 | 127) => "check the command after --, and what its first line says (#!)",
+                _ if listen == Listen::Number && lines.iter().any(|line| tells_of_a_port_in_use(line)) => {
+                    "if that is the port it was given: it is held for it with SO_REUSEADDR, which the server must set as \
+                     well; else use --listen fd, or let it choose a port and tell it with --ready 'log:REGEX'"
+                }
                 _ => "what it printed last says why",
             }
             .to_owned();
@@ -50,7 +62,13 @@ pub(super) fn not_started(error: &StartError, name: &str, selector: &str) -> Fai
     if failure.exit == Exit::Failed {
         failure.exit = Exit::RunnerFailed;
     }
+    failure.lines = lines;
     failure
+}
+
+/// `Address already in use` in most languages, `EADDRINUSE` in Node, `Connection in use` in gunicorn.
+fn tells_of_a_port_in_use(line: &str) -> bool {
+    line.contains(" in use") || line.contains("EADDRINUSE")
 }
 
 /// Why a command that was ready has ended, unless it was asked to or its exit code is 0.

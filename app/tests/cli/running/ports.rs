@@ -160,6 +160,22 @@ fn a_server_that_ignores_its_port_is_told_of_with_the_port_it_chose() {
 }
 
 #[test]
+fn a_port_that_only_seems_taken_is_explained() {
+    let sandbox = Sandbox::with_server();
+    let said = "err=OSError: [Errno 98] Address already in use";
+    let failed = |listen| {
+        let given = ["run", "--listen", listen, "--", "server", said, "exit=1"];
+        sandbox.run(&given).exits(1)
+    };
+    let (number, socket) = (failed("number"), failed("fd"));
+    assert!(number.err.contains("with SO_REUSEADDR"), "{number:?}");
+    assert!(
+        socket.err.contains("hint: what it printed last"),
+        "{socket:?}"
+    );
+}
+
+#[test]
 fn another_port_is_also_what_a_timeout_tells_of() {
     let sandbox = Sandbox::with_server();
     let other = free_port();
