@@ -63,14 +63,17 @@ struct Streams {
 }
 
 impl Output {
-    /// As it is wished; a command that another one listens to speaks JSON.
+    /// As it is wished; a command that another one listens to speaks JSON, and without colours.
     pub(super) fn new(wishes: &Everywhere, is_listened_to: bool) -> Self {
         Self {
             json: wishes.json || is_listened_to,
             verbose: wishes.verbose,
             quiet: wishes.quiet,
             streams: Streams {
-                color: wishes.color,
+                color: match is_listened_to {
+                    true => ColorChoice::Never,
+                    false => wishes.color,
+                },
                 trouble: Arc::default(),
             },
             writer: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Split};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -84,10 +84,14 @@ async fn watch(output: &Output) -> io::Result<(Outcome, Option<u8>)> {
         Some(stdout) => BufReader::new(stdout).lines(),
         None => return Err(io::ErrorKind::BrokenPipe.into()),
     };
-    let mut warnings = supervisor.stderr.take();
+    let mut warnings = supervisor
+        .stderr
+        .take()
+        .map(|stderr| BufReader::new(stderr).split(b'\n'));
     let outcome = loop {
         tokio::select! {
             biased;
+            () = relay(&mut warnings, output) => {}
             line = words.next_line() => match line? {
                 None => break Outcome::Silence,
                 Some(line) => match serde_json::from_str::<Value>(&line) {
@@ -97,7 +101,6 @@ async fn watch(output: &Output) -> io::Result<(Outcome, Option<u8>)> {
                     _ => {}
                 },
             },
-            () = relay(&mut warnings, output) => {}
             _ = interrupt.recv() => pass_on(&supervisor, Signal::INT),
             _ = terminate.recv() => pass_on(&supervisor, Signal::TERM),
         }
@@ -110,19 +113,18 @@ async fn watch(output: &Output) -> io::Result<(Outcome, Option<u8>)> {
 }
 
 /// Passes on what it warns of. What it says of a failure comes as an event, too, and is told from that.
-async fn relay(from: &mut Option<ChildStderr>, output: &Output) {
-    let mut text = [0; 4096];
-    let read = match from {
-        Some(stderr) => stderr.read(&mut text).await.unwrap_or(0),
+async fn relay(from: &mut Option<Split<BufReader<ChildStderr>>>, output: &Output) {
+    let line = match from {
+        Some(lines) => lines.next_segment().await.ok().flatten(),
         None => std::future::pending().await,
     };
-    if read == 0 {
+    let Some(line) = line else {
         *from = None;
-    }
-    for line in String::from_utf8_lossy(&text[..read]).lines() {
-        if line.starts_with("warning: ") {
-            output.note(&shown(line));
-        }
+        return;
+    };
+    let line = String::from_utf8_lossy(&line);
+    if line.starts_with("warning: ") {
+        output.note(&shown(&line));
     }
 }
 

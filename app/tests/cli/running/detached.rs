@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use rustix::process::{Signal, getsid, kill_process};
@@ -151,6 +152,25 @@ fn a_failure_is_told_with_its_code_its_reason_and_its_last_words() {
     );
     assert_eq!(failed["log"], serde_json::json!(["why"]));
     assert_eq!(sandbox.presence("api"), "absent");
+}
+
+#[test]
+fn warnings_are_passed_on_whatever_is_wished_of_colours() {
+    let sandbox = Sandbox::with_server();
+    let _left = Left(&sandbox, "api");
+    let dir = sandbox.state_dir("api");
+    fs::create_dir_all(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(dir.join("logs"), "in the way").unwrap();
+    let done = sandbox
+        .daymark(&["--color", "always"])
+        .args(RUN)
+        .env("CLICOLOR_FORCE", "1")
+        .output()
+        .unwrap();
+    let err = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success(), "{err}");
+    assert!(err.contains("warning: the log"), "{err}");
 }
 
 #[test]
