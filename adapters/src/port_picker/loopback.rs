@@ -8,8 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use daymark_core::port_picker::{PickError, Picked, PortPicker, PortPreference};
 
+#[cfg(unix)]
+use super::held::is_held;
+use super::holder;
 use super::listener::BoundListener;
-use super::{held, holder};
 
 /// Binds ports of the loopback interface.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +27,7 @@ impl Loopback {
         let addr = SocketAddr::new(self.0, port);
         let bound = match NonZeroU16::new(port) {
             // The system wouldn't refuse it: both set SO_REUSEADDR, and the other doesn't listen.
-            Some(port) if held::is_held(port) => Err(io::ErrorKind::AddrInUse.into()),
+            Some(port) if is_held(port) => Err(io::ErrorKind::AddrInUse.into()),
             _ => BoundListener::bind(addr),
         };
         bound.map_err(|error| match NonZeroU16::new(port) {
@@ -39,6 +41,12 @@ impl Loopback {
             },
         })
     }
+}
+
+/// Ports are held for commands that are run.
+#[cfg(not(unix))]
+const fn is_held(_port: NonZeroU16) -> bool {
+    false
 }
 
 #[async_trait]
