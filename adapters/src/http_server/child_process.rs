@@ -24,6 +24,7 @@ mod tail;
 mod terminal;
 mod tree;
 mod trouble;
+mod wish;
 
 use std::ffi::OsString;
 use std::io;
@@ -41,17 +42,17 @@ use daymark_core::record::{InstanceId, Name};
 
 use self::command::{Arguments, Told};
 use self::notify::NotifySocket;
-use self::readiness::{Handover, Pace, Wish};
 use self::running::Running;
 use self::streams::Channels;
 use self::tail::{Lines, Tail};
+use self::wish::{Handover, Pace, Wish};
 use crate::port_picker::BoundListener;
 use crate::port_picker::HeldPort;
 
 pub use orphans::clear_orphans;
-pub use readiness::{InvalidReadiness, Readiness};
 pub use streams::{Passthrough, Warn};
 pub use tree::{Ask, Exit, Spawn, Tree};
+pub use wish::{InvalidReadiness, Readiness};
 
 /// Does what a process of ours was started for that stands between a supervisor and its command; none if these arguments
 /// ask for nothing of the kind. A program that starts trees of processes calls this first of all, with its arguments after

@@ -12,10 +12,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::probe::{self, Failed};
-use super::readiness::Handover;
 use super::search::{Search, Wanted};
 use super::sockets;
 use super::trouble::{Given, Problem};
+use super::wish::Handover;
 
 impl Search<'_> {
     /// Looks for other ports of the tree, for as long as nobody is where somebody should be. One that goes on serving is

@@ -7,7 +7,10 @@ use tokio::task::JoinHandle;
 
 use crate::http_server::child_process::sockets::held;
 
+use std::time::Duration;
+
 use super::*;
+use crate::http_server::child_process::wish::{InvalidReadiness, Pace};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

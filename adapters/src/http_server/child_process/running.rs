@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::notify::NotifySocket;
-use super::readiness::{Wish, wait_until_ready};
+use super::readiness::wait_until_ready;
 use super::streams::Carrying;
 use super::tree::{Ask, Tree};
 use super::trouble::{Problem, Trouble};
+use super::wish::Wish;
 use super::{Shared, sockets};
 
 /// A tree at work. Dropping it kills it.

@@ -13,10 +13,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::probe;
-use super::readiness::{Handover, Pace, Wish};
 use super::sockets::{self, Tree, Verdict};
 use super::streams::Warn;
 use super::trouble::{Problem, Trouble};
+use super::wish::{Handover, Pace, Wish};
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
