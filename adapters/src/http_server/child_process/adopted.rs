@@ -74,7 +74,7 @@ mod linux {
                     return 0;
                 }
                 self.found.retain(|&pid| !is_reaped(pid));
-                if refused < self.found.len() {
+                if refused == 0 || refused < self.found.len() {
                     refused_since = None;
                 } else if refused_since.get_or_insert_with(Instant::now).elapsed() >= STUBBORN {
                     return refused.try_into().unwrap_or(u64::MAX);
