@@ -49,6 +49,7 @@ mod linux {
 
     pub(super) struct Adopted<'a> {
         guard: Pid,
+        main: Option<Pid>,
         instance: Option<&'a [u8]>,
         /// What was found to be the guard's, and isn't reaped.
         found: HashSet<Pid>,
@@ -58,9 +59,9 @@ mod linux {
         pub(super) fn new(guard: Pid, main: Option<Pid>, instance: Option<&'a [u8]>) -> Self {
             Self {
                 guard,
+                main,
                 instance,
-                // If the guard had reaped it, it isn't a child of ours, and stays out of reach.
-                found: main.into_iter().collect(),
+                found: HashSet::new(),
             }
         }
 
@@ -106,7 +107,10 @@ mod linux {
             let Some(stat) = processes::stat(pid).filter(|stat| stat.parent == own) else {
                 return false;
             };
-            if self.found.contains(&pid) || stat.session == Some(self.guard) {
+            // With a terminal the main process has its own session. Of a dead one, that is all there is to see.
+            let sessions = [Some(self.guard), self.main];
+            let is_of_the_tree = stat.session.is_some() && sessions.contains(&stat.session);
+            if is_of_the_tree || self.found.contains(&pid) {
                 return true;
             }
             let environ = processes::environ(pid);
@@ -121,5 +125,25 @@ mod linux {
             Ok(reaped) => reaped.is_some(),
             Err(error) => error != Errno::INTR,
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_child_with_the_number_of_a_reaped_main_process_is_spared() {
+        let sleep = || Command::new("sleep").arg("60").spawn().unwrap();
+        let (mut guard, mut other) = (sleep(), sleep());
+        guard.kill().unwrap();
+        assert_eq!(clear(&guard, Some(other.id()), None), 0);
+        guard.wait().unwrap();
+        let ended = other.try_wait();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(matches!(ended, Ok(None)), "{ended:?}");
     }
 }
