@@ -215,6 +215,19 @@ fn a_kill_leaves_nothing() {
 }
 
 #[test]
+fn a_stopped_guard_is_killed_with_its_tree() {
+    let script = format!("trap '' TERM INT; {DAEMON} while :; do sleep 1; done");
+    let instance = format!("DAYMARK_INSTANCE_ID={}", InstanceId::from_bits(1));
+    let mut keeper = Keeper::of(&[&instance], &["sh", "-c", &script]);
+    let daemon = keeper.pid_in("daemon");
+    signal(keeper.guard, Signal::STOP);
+    keeper.ask(b'K');
+    assert_eq!(keeper.hear(), "lost");
+    assert_eq!(keeper.hear(), "gone 0");
+    assert!(!lives(daemon) && !lives(keeper.main) && !lives(keeper.guard));
+}
+
+#[test]
 fn a_graceful_end_is_waited_for_and_asked_for_once() {
     // It ends when the test lets it, and a second request would show in its output.
     let script = "trap 'echo asked; touch asked' TERM; echo $$ > ready.new; mv ready.new ready

@@ -2,7 +2,7 @@
 //!
 //! One guard, one tree, one socket between it and this process. When the socket ends, however this process does, the tree
 //! is killed. If instead the guard is killed, the kernel kills the main process, and what else was below the guard comes
-//! here: so this process is a subreaper too.
+//! here: so this process is a subreaper too. A guard that doesn't end its tree in time is killed from here.
 //!
 //! Of the children of this process only those are touched which the guard left: whose session is the guard's, or whose
 //! environment has the instance of this tree. What else it starts must not have that `DAYMARK_INSTANCE_ID`.
@@ -16,6 +16,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,9 @@ use super::{adopted, exec, guard};
 
 /// How long whoever drops a tree waits for its end. A guard needs some milliseconds to kill it.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a guard has to kill its tree: longer than it tries to kill what it may not. One that hasn't ended then is stopped,
+/// or stuck, and killed itself.
+const GUARD_HAS: Duration = Duration::from_millis(800);
 
 /// What to start, and with what.
 #[derive(Debug)]
@@ -91,6 +95,8 @@ pub struct Tree {
     guard: u32,
     main: u32,
     news: watch::Receiver<News>,
+    /// Whether it is to be killed, as it also is when this is dropped.
+    killing: watch::Sender<bool>,
 }
 
 impl Tree {
@@ -109,6 +115,7 @@ impl Tree {
         socket.set_nonblocking(true)?;
         let mut tree = Self {
             news: watch::channel(News::default()).1,
+            killing: watch::Sender::new(false),
             guard: 0,
             main: 0,
             socket,
@@ -119,7 +126,8 @@ impl Tree {
         let (sender, news) = watch::channel(News::default());
         tree.news = news;
         let instance = instance_of(&spawn);
-        tokio::spawn(keep(child, listen, sender, instance));
+        let overdue = overdue(tree.killing.subscribe());
+        tokio::spawn(keep(child, listen, overdue, sender, instance));
         hand_over(&tree.socket, &spawn)?;
         drop(spawn);
         let first = tree.wait_for(|news| news.main.is_some() || news.left.is_some());
@@ -148,6 +156,9 @@ impl Tree {
     pub fn ask(&self, how: Ask) {
         // It can't be full, and a guard that is gone has nothing left to do.
         let _ = (&self.socket).write(&[how.byte()]);
+        if how == Ask::Kill {
+            self.killing.send_replace(true);
+        }
     }
 
     /// Waits until the main process has ended.
@@ -308,16 +319,36 @@ fn hand_over(socket: &StdStream, spawn: &Spawn) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until the guard should have ended.
+async fn overdue(mut killing: watch::Receiver<bool>) {
+    // An error tells of a tree that was dropped.
+    let _ = killing.wait_for(|&is_killing| is_killing).await;
+    tokio::time::sleep(GUARD_HAS).await;
+}
+
 /// Listens to the guard until it ends, clears away what it left, and reaps it.
 async fn keep(
     mut guard: Child,
     socket: UnixStream,
+    overdue: impl Future<Output = ()>,
     news: watch::Sender<News>,
     instance: Option<Vec<u8>>,
 ) {
     let mut lines = BufReader::new(socket).lines();
     let mut left = None;
-    while let Ok(Some(line)) = lines.next_line().await {
+    let mut overdue = pin!(overdue);
+    let mut is_killed = false;
+    loop {
+        let line = tokio::select! {
+            line = lines.next_line() => line,
+            () = &mut overdue, if !is_killed => {
+                is_killed = true;
+                // It isn't reaped yet, so the number is still its own.
+                let _ = guard.kill();
+                continue;
+            }
+        };
+        let Ok(Some(line)) = line else { break };
         match Report::parse(&line) {
             Some(Report::Left(number)) => left = Some(number),
             Some(report) => news.send_modify(|news| news.hear(report)),
