@@ -48,8 +48,8 @@ pub mod http_server {
     pub use app::{App, AppContext, StopSignal};
     #[cfg(all(unix, feature = "child-process"))]
     pub use child_process::{
-        ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Passthrough,
-        Readiness, Warn, clear_orphans, close_inherited, run_hidden_verb,
+        ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Orphans,
+        Passthrough, Readiness, Warn, close_inherited, run_hidden_verb,
     };
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};

@@ -1,20 +1,20 @@
 //! A command of another program's, composed like a server of our own: the same runner over a child process.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use daymark_adapters::http_server::{
-    ChildConfig, ChildListener, ChildProcess, ChildView, Passthrough, Readiness, Warn,
-    clear_orphans,
+    ChildConfig, ChildListener, ChildProcess, ChildView, Orphans, Passthrough, Readiness, Warn,
 };
 use daymark_adapters::identity;
 use daymark_adapters::port_picker::{Held, Loopback};
 use daymark_core::port_picker::{PickError, Picked, PortPicker, PortPreference};
 use daymark_core::record::{AppInfo, HeldBy, InstanceId, Name};
 use daymark_core::{Plan, RestartPolicy, StartError};
+use tokio::task::spawn_blocking;
 
 use crate::builder::LOOK_EVERY;
 use crate::compose::{self, Parts, setup};
@@ -39,7 +39,7 @@ pub(crate) struct Supervised {
     pub(crate) drain: Duration,
     pub(crate) restart: RestartPolicy,
     pub(crate) passthrough: Passthrough,
-    /// Told when output is lost.
+    /// Told when output is lost, and what had to be cleared away.
     pub(crate) warn: Warn,
 }
 
@@ -66,7 +66,7 @@ impl Supervised {
             instance_id,
             readiness: self.readiness,
             passthrough: self.passthrough,
-            warn: self.warn,
+            warn: self.warn.clone(),
             interrupted: Arc::new(move || asked_by.get() == Some(Signal::Interrupt)),
         });
         let plan = Plan {
@@ -95,6 +95,7 @@ impl Supervised {
             ports,
             state_dir: self.state_dir.clone(),
             instance_id,
+            warn: self.warn,
         };
         let parts = Parts {
             plan,
@@ -111,6 +112,7 @@ struct Cleared<P> {
     ports: P,
     state_dir: PathBuf,
     instance_id: InstanceId,
+    warn: Warn,
 }
 
 #[async_trait]
@@ -118,10 +120,34 @@ impl<P: PortPicker> PortPicker for Cleared<P> {
     type Listener = P::Listener;
 
     async fn pick(&self, preference: PortPreference) -> Result<Picked<P::Listener>, PickError> {
-        let (state_dir, own) = (self.state_dir.clone(), self.instance_id);
-        let clear = move || clear_orphans(Path::new(&state_dir), &own);
-        // What can't be ended still has its port, and then that is the error to report.
-        drop(tokio::task::spawn_blocking(clear).await);
+        match self.clear().await? {
+            0 => {}
+            1 => (self.warn)("ended a process that an earlier server had left behind"),
+            ended => (self.warn)(&format!(
+                "ended {ended} processes that an earlier server had left behind"
+            )),
+        }
         self.ports.pick(preference).await
+    }
+}
+
+impl<P> Cleared<P> {
+    /// Ends what is left of earlier servers; how many processes that was.
+    ///
+    /// Nothing is ended but what a look has found that was over while this was still awaited, and so while the place was
+    /// ours. So if a stop comes meanwhile, and this is dropped, the next owner's processes aren't among it.
+    async fn clear(&self) -> Result<usize, PickError> {
+        let mut ended = 0;
+        loop {
+            let (state_dir, own) = (self.state_dir.clone(), self.instance_id);
+            let look = spawn_blocking(move || Orphans::find(&state_dir, &own));
+            // A look that panicked has found none.
+            let found = look.await.unwrap_or_default();
+            if found.is_empty() {
+                return Ok(ended);
+            }
+            let end = spawn_blocking(move || found.end()).await.unwrap_or(Ok(0));
+            ended += end.map_err(|pids| PickError::Orphans { pids })?;
+        }
     }
 }

@@ -96,4 +96,18 @@ pub enum PickError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What an earlier server has left behind can't be ended, and may still serve on a port.
+    #[error(
+        "processes of a supervisor that is dead cannot be ended: {}",
+        list(pids)
+    )]
+    Orphans {
+        /// The processes.
+        pids: Vec<u32>,
+    },
+}
+
+fn list(pids: &[u32]) -> String {
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    pids.join(", ")
 }

@@ -49,7 +49,7 @@ use self::wish::{Handover, Pace, Wish};
 use crate::port_picker::BoundListener;
 use crate::port_picker::HeldPort;
 
-pub use orphans::clear_orphans;
+pub use orphans::Orphans;
 pub use streams::{Passthrough, Warn};
 pub use tree::{Ask, Exit, Spawn, Tree};
 pub use wish::{InvalidReadiness, Readiness};

@@ -156,6 +156,16 @@ pub(super) fn start(error: &StartError, name: &str, selector: &str) -> Failure {
                 "choose a port from 1024 on, or any free one with -p 0",
             )
         }
+        StartError::Pick(PickError::Orphans { pids }) => {
+            let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            let pids = pids.join(",");
+            failed(
+                error,
+                format!(
+                    "ps -o pid,stat,user,args -p {pids} shows what they are, and what keeps them"
+                ),
+            )
+        }
         StartError::Pick(PickError::Inherited { .. }) => failed(
             error,
             "pass one listening TCP socket on 127.0.0.1 or [::1] in LISTEN_FDS, or none",

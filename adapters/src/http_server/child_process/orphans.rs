@@ -4,32 +4,56 @@
 //! knows that no other instance lives there, so what carries another's mark is an orphan. It is killed before a port is
 //! bound that it may hold. A process that has written over its environment isn't found.
 
-use std::io;
 use std::path::Path;
 
 use daymark_core::record::InstanceId;
 
-/// Kills what earlier instances left of their trees in `state_dir`, and waits until it is gone; how many processes that
-/// were. For the directory's owner only. Elsewhere than on Linux nothing can be found out.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::TimedOut`] if something was still there after two seconds.
-pub fn clear_orphans(state_dir: &Path, own: &InstanceId) -> io::Result<u32> {
-    #[cfg(target_os = "linux")]
-    return linux::clear(state_dir, own);
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (state_dir, own);
+/// Processes that earlier instances left of their trees. They are known by descriptors, not by numbers, so nobody else is
+/// ever ended for them, however late that is.
+#[derive(Debug, Default)]
+pub struct Orphans(#[cfg(target_os = "linux")] Vec<linux::Orphan>);
+
+impl Orphans {
+    /// Looks for what others than `own` have left in `state_dir`. Only while that is owned those others are certainly dead.
+    /// Elsewhere than on Linux nothing can be found out.
+    #[must_use]
+    pub fn find(state_dir: &Path, own: &InstanceId) -> Self {
+        #[cfg(target_os = "linux")]
+        return Self(linux::find(state_dir, *own));
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (state_dir, own);
+            Self::default()
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return self.0.is_empty();
+        #[cfg(not(target_os = "linux"))]
+        true
+    }
+
+    /// Kills them, and blocks until they are gone; how many they were. Who was found and forked meanwhile has left another
+    /// one: only a look that finds none tells that there are none.
+    ///
+    /// # Errors
+    ///
+    /// The pids of those that were still there after two seconds.
+    pub fn end(self) -> Result<usize, Vec<u32>> {
+        #[cfg(target_os = "linux")]
+        return linux::end(self.0, linux::PATIENCE);
+        #[cfg(not(target_os = "linux"))]
         Ok(0)
     }
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::collections::HashMap;
+    use std::ffi::OsStr;
     use std::fs;
-    use std::io;
     use std::os::fd::OwnedFd;
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::MetadataExt as _;
@@ -46,56 +70,47 @@ mod linux {
     use crate::proc_fs::processes;
 
     /// How long all of it may take.
-    const PATIENCE: Duration = Duration::from_secs(2);
+    pub(super) const PATIENCE: Duration = Duration::from_secs(2);
     /// How long a guard has to end its tree by itself, which it does more thoroughly than can be done from here.
     const GUARDS_HAVE: Duration = Duration::from_secs(1);
     const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-    struct Orphan {
-        pidfd: OwnedFd,
-        is_guard: bool,
+    #[derive(Debug)]
+    pub(super) struct Orphan {
+        pub(super) pid: Pid,
+        pub(super) pidfd: OwnedFd,
+        pub(super) is_guard: bool,
     }
 
-    pub(super) fn clear(state_dir: &Path, own: &InstanceId) -> io::Result<u32> {
-        let begun = Instant::now();
-        let own = own.to_string();
-        let mut found: HashMap<Pid, Orphan> = HashMap::new();
-        let mut ended = 0;
-        loop {
-            // A process that was found and forked meanwhile has left another one: until a look finds none.
-            for pid in processes::all() {
-                if !found.contains_key(&pid)
-                    && let Some(orphan) = orphan(pid, state_dir, &own)
-                {
-                    found.insert(pid, orphan);
-                }
+    pub(super) fn find(state_dir: &Path, own: InstanceId) -> Vec<Orphan> {
+        processes::all()
+            .filter_map(|pid| orphan(pid, state_dir, own))
+            .collect()
+    }
+
+    pub(super) fn end(mut orphans: Vec<Orphan>, patience: Duration) -> Result<usize, Vec<u32>> {
+        let (begun, all) = (Instant::now(), orphans.len());
+        while !orphans.is_empty() {
+            if begun.elapsed() >= patience {
+                let pids = orphans.iter();
+                return Err(pids
+                    .map(|o| o.pid.as_raw_nonzero().get().unsigned_abs())
+                    .collect());
             }
-            if found.is_empty() {
-                return Ok(ended);
-            }
-            for orphan in found.values() {
+            for orphan in &orphans {
                 if !orphan.is_guard || begun.elapsed() >= GUARDS_HAVE {
                     // If it isn't ours to kill, or gone, time will tell.
                     let _ = pidfd_send_signal(&orphan.pidfd, Signal::KILL);
                 }
             }
             thread::sleep(LOOK_EVERY);
-            let before = found.len();
-            found.retain(|_, orphan| !is_gone(&orphan.pidfd));
-            ended += u32::try_from(before - found.len()).unwrap_or(u32::MAX);
-            if !found.is_empty() && begun.elapsed() >= PATIENCE {
-                let pids: Vec<String> = found.keys().map(ToString::to_string).collect();
-                let what = format!(
-                    "an earlier server's processes are still there: {}",
-                    pids.join(", ")
-                );
-                return Err(io::Error::new(io::ErrorKind::TimedOut, what));
-            }
+            orphans.retain(|orphan| !is_gone(&orphan.pidfd));
         }
+        Ok(all)
     }
 
     /// The process, if it is an orphan of this directory's.
-    fn orphan(pid: Pid, state_dir: &Path, own: &str) -> Option<Orphan> {
+    fn orphan(pid: Pid, state_dir: &Path, own: InstanceId) -> Option<Orphan> {
         let is_ours = |path: &str| {
             fs::metadata(path).is_ok_and(|metadata| metadata.uid() == geteuid().as_raw())
         };
@@ -109,7 +124,7 @@ mod linux {
         let dir = processes::variable(&environ, STATE_DIR)?;
         let instance = processes::variable(&environ, INSTANCE_ID)?;
         let instance: InstanceId = std::str::from_utf8(instance).ok()?.parse().ok()?;
-        if dir != state_dir.as_os_str().as_bytes() || instance.to_string() == own {
+        if instance == own || !is_same(Path::new(OsStr::from_bytes(dir)), state_dir) {
             return None;
         }
         if ancestry().contains(&pid) {
@@ -118,9 +133,15 @@ mod linux {
         let command = fs::read(format!("{path}/cmdline")).unwrap_or_default();
         let verb = command.split(|&byte| byte == 0).nth(1);
         Some(Orphan {
+            pid,
             pidfd,
             is_guard: verb == Some(guard::VERB.as_bytes()),
         })
+    }
+
+    /// Whether both are the same directory. Each may have come there by its own path.
+    fn is_same(one: &Path, other: &Path) -> bool {
+        one == other || same_file::is_same_file(one, other).unwrap_or(false)
     }
 
     /// This process and all above it.
@@ -139,5 +160,32 @@ mod linux {
     fn is_gone(pidfd: &OwnedFd) -> bool {
         let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_end_in_time_is_named() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        // A guard isn't killed at once, so this one stays for longer than is waited for.
+        let stubborn = linux::Orphan {
+            pid,
+            pidfd: pidfd_open(pid, PidfdFlags::empty()).unwrap(),
+            is_guard: true,
+        };
+        let ended = linux::end(vec![stubborn], Duration::from_millis(20));
+        let named = vec![child.id()];
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(ended, Err(named));
     }
 }
