@@ -98,7 +98,7 @@ pub trait ChildListener: Listener {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// When there is no descriptor left, or an earlier child has shut the socket down and the port is gone.
     fn to_pass(&self) -> io::Result<Option<OwnedFd>>;
 }
 
@@ -106,6 +106,11 @@ impl ChildListener for BoundListener {
     /// It is made blocking, as who is passed a socket expects (sd_listen_fds(3) says nothing else, and systemd.socket(5) has
     /// `NonBlocking=` off). All who have it share that flag, and the last child may have changed it.
     fn to_pass(&self) -> io::Result<Option<OwnedFd>> {
+        #[cfg(target_os = "linux")]
+        self.revive().map_err(|error| {
+            let what = format!("it was shut down, and cannot be listened on again: {error}");
+            io::Error::new(error.kind(), what)
+        })?;
         let socket = self.duplicate()?;
         socket.set_nonblocking(false)?;
         Ok(Some(socket.into()))

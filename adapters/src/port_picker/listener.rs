@@ -49,6 +49,25 @@ impl BoundListener {
         self.socket.accept()
     }
 
+    /// Listens again, if somebody who shares the socket has shut it down: that is over for all of them, then.
+    ///
+    /// # Errors
+    ///
+    /// As bind(2) and listen(2), if the port has gone to somebody else meanwhile.
+    #[cfg(target_os = "linux")]
+    pub fn revive(&self) -> io::Result<()> {
+        let socket = socket2::SockRef::from(&self.socket);
+        if socket.is_listener()? {
+            return Ok(());
+        }
+        // A port that the system has chosen was let go with that, one that was asked for wasn't: tcp_set_state in
+        // net/ipv4/tcp.c. Of that, bind says EINVAL.
+        match socket.bind(&self.endpoint.addr().into()) {
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+            _ => socket.listen(BACKLOG),
+        }
+    }
+
     /// Another descriptor of the same socket.
     ///
     /// # Errors
@@ -79,5 +98,40 @@ impl Listener for BoundListener {
 impl std::os::fd::AsRawFd for BoundListener {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{Ipv4Addr, Shutdown};
+
+    use super::*;
+
+    fn shut_down(listener: &BoundListener) -> io::Result<()> {
+        let socket = listener.duplicate()?;
+        socket2::SockRef::from(&socket).shutdown(Shutdown::Both)
+    }
+
+    #[test]
+    fn a_socket_that_was_shut_down_listens_again_on_its_port() {
+        let chosen = BoundListener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let addr = chosen.endpoint().addr();
+        for _ in 0..2 {
+            shut_down(&chosen).unwrap();
+            chosen.revive().unwrap();
+            let client = TcpStream::connect(addr).unwrap();
+            assert_eq!(chosen.accept().unwrap().1, client.local_addr().unwrap());
+        }
+        chosen.revive().unwrap();
+        drop(TcpStream::connect(addr).unwrap());
+    }
+
+    #[test]
+    fn a_port_that_went_to_somebody_else_is_not_replaced_by_another() {
+        let ours = BoundListener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        shut_down(&ours).unwrap();
+        let _theirs = BoundListener::bind(ours.endpoint().addr()).unwrap();
+        let error = ours.revive().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }
