@@ -12,6 +12,8 @@ pub mod record_json;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod proc_fs {
+    #[cfg(feature = "child-process")]
+    pub mod family;
     pub mod processes;
     pub mod tcp_table;
 }
@@ -49,7 +51,7 @@ pub mod http_server {
     #[cfg(all(unix, feature = "child-process"))]
     pub use child_process::{
         ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Orphans,
-        Passthrough, Readiness, Warn, close_inherited, run_hidden_verb,
+        Passthrough, Readiness, Told, Warn, close_inherited, run_hidden_verb,
     };
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};

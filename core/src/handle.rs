@@ -285,6 +285,14 @@ impl Handle {
         }
     }
 
+    /// Waits until a stop has begun, without asking for it. A run that is over has been stopped.
+    pub async fn wait_stopping(&self) {
+        let mut status = self.status.clone();
+        let begun = |status: &Status| matches!(status, Status::Stopping | Status::Stopped(_));
+        // So has one whose runner is gone.
+        drop(status.wait_for(begun).await);
+    }
+
     /// Waits until the run is over, without asking for it.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ use daymark_core::http_server::{HttpServer, RunningServer, ServeError, ServerEnd
 use daymark_core::port_picker::Listener;
 use daymark_core::record::{InstanceId, Name};
 
-use self::command::{Arguments, Told};
+use self::command::Arguments;
 use self::notify::NotifySocket;
 use self::running::Running;
 use self::streams::Channels;
@@ -49,6 +49,7 @@ use self::wish::{Handover, Pace, Wish};
 use crate::port_picker::BoundListener;
 use crate::port_picker::HeldPort;
 
+pub use command::Told;
 pub use orphans::Orphans;
 pub use streams::{Passthrough, Warn};
 pub use tree::{Ask, Exit, Spawn, Tree};
@@ -218,7 +219,7 @@ impl<L: ChildListener> HttpServer for ChildProcess<L> {
             endpoint,
             state_dir: &config.state_dir,
             name: Some(&config.name),
-            instance_id: &config.instance_id,
+            instance_id: Some(&config.instance_id),
             listener: socket.is_some(),
             notify: notify.as_ref().map(NotifySocket::name),
         };

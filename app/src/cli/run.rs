@@ -243,13 +243,12 @@ impl<'a> Running<'a> {
         let server = output.meanwhile(&starting, prepared.start_async()).await?;
         let handle = server.handle();
         if let Some(command) = &self.args.then {
-            let next = then::Then::start(command, server.record(), &self.state_dir);
-            let gone = async {
-                // However it came to that.
-                drop(handle.wait_stopped().await);
+            let next = then::Then::start(command, server.record(), &self.state_dir, output);
+            let ending = async {
+                handle.wait_stopping().await;
                 passed_on(first_signal.get())
             };
-            *then = then::status(next, gone, output).await;
+            *then = then::status(next, ending, output).await;
             handle.request_stop(None);
         }
         handle.wait_stopped().await.map_err(|_| StartError::Gone)
@@ -287,7 +286,7 @@ impl<'a> Running<'a> {
             return Ok(Exit::Done);
         };
         let code = block_on(async {
-            let next = then::Then::start(command, record, &self.state_dir);
+            let next = then::Then::start(command, record, &self.state_dir, output);
             let told = async { passed_on(Some(signals::next().await)) };
             then::status(next, told, output).await
         })?;

@@ -80,27 +80,28 @@ fn replaced(argument: &OsStr, words: &[(&[u8], String)]) -> OsString {
     OsString::from_vec(done)
 }
 
-/// What a child is told by its environment.
+/// What a child, or another program, is told of a server by its environment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told<'a> {
+pub struct Told<'a> {
     /// Where it is to listen.
-    pub(super) endpoint: Endpoint,
+    pub endpoint: Endpoint,
     /// Where its record is.
-    pub(super) state_dir: &'a Path,
+    pub state_dir: &'a Path,
     /// What it is called.
-    pub(super) name: Option<&'a Name>,
-    /// Which run this is.
-    pub(super) instance_id: &'a InstanceId,
+    pub name: Option<&'a Name>,
+    /// Which run it is a part of, if it is of any.
+    pub instance_id: Option<&'a InstanceId>,
     /// Whether the listening socket is passed as descriptor 3.
-    pub(super) listener: bool,
+    pub listener: bool,
     /// Where it says that it is ready, in the form of `NOTIFY_SOCKET` (sd_notify(3)).
-    pub(super) notify: Option<&'a OsStr>,
+    pub notify: Option<&'a OsStr>,
 }
 
 impl Told<'_> {
     /// Changes to our own environment; none removes. What speaks of *our* sockets and *our* supervisor never goes through to
     /// the child. `LISTEN_PID` is set by the child itself, just before it becomes the program (sd_listen_fds(3)).
-    pub(super) fn environment(&self) -> Vec<(OsString, Option<OsString>)> {
+    #[must_use]
+    pub fn environment(&self) -> Vec<(OsString, Option<OsString>)> {
         let listen = |value: &str| self.listener.then(|| value.into());
         let all: [(&str, Option<OsString>); 13] = [
             ("PORT", Some(self.endpoint.port().to_string().into())),
@@ -108,7 +109,10 @@ impl Told<'_> {
             ("DAYMARK_URL", Some(self.endpoint.url().into())),
             (STATE_DIR, Some(self.state_dir.into())),
             ("DAYMARK_NAME", self.name.map(|n| n.as_str().into())),
-            (INSTANCE_ID, Some(self.instance_id.to_string().into())),
+            (
+                INSTANCE_ID,
+                self.instance_id.map(|id| id.to_string().into()),
+            ),
             ("LISTEN_PID", None),
             ("LISTEN_PIDFDID", None),
             ("LISTEN_FDS", listen("1")),
@@ -215,7 +219,7 @@ mod tests {
             endpoint: Endpoint::v6(PORT),
             state_dir: Path::new("/state/api"),
             name: None,
-            instance_id: &"0123456789abcdef0123456789abcdef".parse().unwrap(),
+            instance_id: Some(&"0123456789abcdef0123456789abcdef".parse().unwrap()),
             listener,
             notify,
         };

@@ -62,11 +62,11 @@ mod linux {
     use std::time::{Duration, Instant};
 
     use daymark_core::record::InstanceId;
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 
     use crate::http_server::child_process::command::{INSTANCE_ID, STATE_DIR};
     use crate::http_server::child_process::guard;
+    use crate::proc_fs::family::is_gone;
     use crate::proc_fs::processes;
 
     /// How long all of it may take.
@@ -154,12 +154,6 @@ mod linux {
             line.push(parent);
         }
         line
-    }
-
-    /// Whether all threads of the process have ended: then its pidfd is readable (pidfd_open(2)).
-    fn is_gone(pidfd: &OwnedFd) -> bool {
-        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 }
 

@@ -2,64 +2,110 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use daymark_adapters::http_server::Told;
+use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::ServerRecord;
 use crate::cli::output::Output;
 
-/// How long it may take to end when the server is gone.
+/// How long it may take to end when the server is to end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often to look whether all that it has started has ended. Those are others' children.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The command, at work.
 pub(super) struct Then(Child);
 
 impl Then {
-    /// Starts it in a shell. It finds the server as the server finds itself: by its environment.
+    /// Starts it in a shell. It finds the server as the server finds itself: by its environment. With `--json` its output
+    /// goes where it doesn't meet the events.
     pub(super) fn start(
         command: &str,
         record: &ServerRecord,
         state_dir: &Path,
+        output: &Output,
     ) -> io::Result<Self> {
-        let endpoint = record.endpoint;
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", command])
-            .env("PORT", endpoint.port().to_string())
-            .env("HOST", endpoint.addr().ip().to_string())
-            .env("DAYMARK_URL", endpoint.url())
-            .env("DAYMARK_STATE_DIR", state_dir)
-            .env_remove("DAYMARK_THEN")
+        let told = Told {
+            endpoint: record.endpoint,
+            state_dir,
+            name: record.name.as_ref(),
             // It isn't a part of the server.
-            .env_remove("DAYMARK_INSTANCE_ID")
-            .kill_on_drop(true);
-        if let Some(name) = &record.name {
-            shell.env("DAYMARK_NAME", name.as_str());
+            instance_id: None,
+            listener: false,
+            notify: None,
+        };
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", command]).kill_on_drop(true);
+        for (name, value) in told.environment() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        if output.json {
+            shell.stdout(io::stderr().as_fd().try_clone_to_owned()?);
         }
         Ok(Self(shell.spawn()?))
     }
 
+    /// Ends it, and what it has started.
     async fn end(mut self, how: Signal) -> Option<u8> {
-        if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            // It isn't waited for yet, so the number is still its own.
-            let _ = kill_process(pid, how);
+        // It isn't waited for yet, so the number is still its own.
+        let shell = Pid::from_raw(self.0.id()?.cast_signed())?;
+        let until = Instant::now() + PATIENCE;
+        let mut family = Family::of(shell);
+        family.signal(how);
+        let ended = timeout_at(until, self.0.wait()).await;
+        let all_ended = async {
+            while !family.is_gone() {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        if timeout_at(until, all_ended).await.is_err() {
+            family.signal(Signal::KILL);
         }
         // Dropped, it is killed.
-        let ended = tokio::time::timeout(PATIENCE, self.0.wait()).await;
         ended.ok()?.ok().map(code)
     }
 }
 
-/// Waits for its end, and gives its exit code. If the server is gone first, so is the reason for it, and it is ended.
-/// `gone` says by which signal.
+#[cfg(target_os = "linux")]
+use daymark_adapters::proc_fs::family::Family;
+
+/// Elsewhere what the shell has started isn't known. It itself is, until it is waited for.
+#[cfg(not(target_os = "linux"))]
+struct Family(Option<Pid>);
+
+#[cfg(not(target_os = "linux"))]
+impl Family {
+    const fn of(shell: Pid) -> Self {
+        Self(Some(shell))
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if let Some(shell) = self.0.take() {
+            let _ = rustix::process::kill_process(shell, signal);
+        }
+    }
+
+    const fn is_gone(&self) -> bool {
+        true
+    }
+}
+
+/// Waits for its end, and gives its exit code. If the server's end comes first, so has that of the reason for it, and it is
+/// ended. `ending` says by which signal.
 pub(super) async fn status(
     then: io::Result<Then>,
-    gone: impl Future<Output = Signal>,
+    ending: impl Future<Output = Signal>,
     output: &Output,
 ) -> Option<u8> {
     let mut then = match then {
@@ -72,7 +118,7 @@ pub(super) async fn status(
     tokio::select! {
         biased;
         status = then.0.wait() => status.ok().map(code),
-        how = gone => then.end(how).await,
+        how = ending => then.end(how).await,
     }
 }
 

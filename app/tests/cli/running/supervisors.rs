@@ -61,7 +61,10 @@ fn a_new_run_never_meets_the_old_server() {
         assert!(is_gone(child), "{listen}");
         assert_eq!(next.port(), port);
         assert_eq!(next.body("/"), format!("pid {}", next.child_pid()));
-        next.stops();
+        next.signal(Signal::TERM);
+        let (done, _) = next.end();
+        let warning = "warning: ended a process that an earlier server had left behind\n";
+        assert!(done.exits(0).err.contains(warning), "{listen}");
     }
 }
 

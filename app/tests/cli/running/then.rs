@@ -107,6 +107,58 @@ fn a_signal_ends_it_and_the_server() {
 }
 
 #[test]
+fn what_it_has_started_ends_with_it() {
+    let sandbox = Sandbox::with_server();
+    for deaf in ["", "trap '' TERM;"] {
+        let begun = sandbox.fifo(&format!("begun{}", deaf.len()));
+        let command =
+            format!("sh -c \"{deaf} sleep 1000 & echo \\$! > {begun}; wait; wait\"; true");
+        let server = sandbox.starting(&["--then", &command, "--", "server"]);
+        let sleeping = pid(&fs::read_to_string(&begun).unwrap());
+        server.signal(Signal::TERM);
+        server.end().0.exits(143);
+        assert!(is_gone(sleeping), "{deaf}");
+    }
+}
+
+#[test]
+fn it_is_asked_to_end_before_the_server_has() {
+    let sandbox = Sandbox::with_server();
+    let begun = sandbox.fifo("begun");
+    let (note, drain) = (sandbox.text("note"), ["--drain", "20s", "--then"]);
+    // Only this ends the server.
+    let command = format!(
+        "trap 'kill -KILL $(cat {note}); exit 9' TERM; echo > {begun}; while :; do sleep 0.01; done"
+    );
+    let noted = format!("note={note}");
+    let args = [&drain[..], &[&command, "--", "server", "ignore", &noted]].concat();
+    let server = sandbox.starting(&args);
+    fs::read_to_string(&begun).unwrap();
+    server.signal(Signal::TERM);
+    server.end().0.exits(9);
+}
+
+#[test]
+fn what_was_said_to_us_is_not_said_to_it() {
+    let sandbox = Sandbox::with_server();
+    let mut command = sandbox.daymark(&then("env >&2", &[]));
+    command.env("DAYMARK_DRAIN", "1s").env("LISTEN_FDS", "1");
+    let done = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    for name in ["DAYMARK_DRAIN=", "DAYMARK_INSTANCE_ID=", "LISTEN_FDS="] {
+        assert!(!done.contains(name), "{done}");
+    }
+    assert!(done.contains("DAYMARK_URL="), "{done}");
+}
+
+#[test]
+fn what_it_prints_does_not_come_between_events() {
+    let sandbox = Sandbox::with_server();
+    let server = sandbox.starting(&["--then", "echo not an event", "--", "server"]);
+    let (done, _) = server.end();
+    assert!(done.exits(0).err.contains("not an event\n"));
+}
+
+#[test]
 fn a_server_that_is_there_already_is_used_and_left_alone() {
     let sandbox = Sandbox::with_server();
     let server = sandbox.running(&["--", "server"]);
