@@ -51,7 +51,7 @@ pub mod http_server {
     #[cfg(all(unix, feature = "child-process"))]
     pub use child_process::{
         ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Orphans,
-        Passthrough, Readiness, Told, Warn, close_inherited, run_hidden_verb,
+        Passthrough, Readiness, Told, Warn, close_inherited, itself, run_hidden_verb,
     };
     pub use gate::{Access, HostPolicy};
     pub use in_process::{HttpConfig, InProcess};

@@ -52,7 +52,7 @@ use crate::port_picker::HeldPort;
 pub use command::Told;
 pub use orphans::Orphans;
 pub use streams::{Passthrough, Warn};
-pub use tree::{Ask, Exit, Spawn, Tree};
+pub use tree::{Ask, Exit, Spawn, Tree, itself};
 pub use wish::{InvalidReadiness, Readiness};
 
 /// Does what a process of ours was started for that stands between a supervisor and its command; none if these arguments

@@ -43,6 +43,8 @@ pub(super) fn run(args: &RunArgs, context: Context) -> Exit {
     if context.detached {
         // It can't fail: whoever has just been started leads no group (setsid(2)).
         let _ = rustix::process::setsid();
+        // How `ps` and `top` call it, instead of "exe": it was started by that name (tree.rs).
+        let _ = std::fs::write("/proc/self/comm", "daymark");
     }
     let made = Running::make(args, &context);
     let output = Arc::new(context.output.into_background());

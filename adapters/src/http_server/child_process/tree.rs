@@ -269,7 +269,11 @@ impl Report {
 }
 
 /// This program, to be started again. On Linux it is the one that runs, even if another was installed in its place.
-pub(super) fn itself() -> io::Result<PathBuf> {
+///
+/// # Errors
+///
+/// Where that isn't Linux, and the program's file can't be found.
+pub fn itself() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") {
         return Ok(PathBuf::from("/proc/self/exe"));
     }

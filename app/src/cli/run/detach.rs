@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use daymark_adapters::http_server::itself;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Split};
@@ -73,7 +74,8 @@ pub(super) fn run(context: Context) -> Exit {
 async fn watch(output: &Output) -> io::Result<(Outcome, Option<u8>)> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut supervisor = Command::new(std::env::current_exe()?)
+    let mut supervisor = Command::new(itself()?)
+        .arg0("daymark")
         .arg(DETACHED)
         .args(std::env::args_os().skip(1))
         .stdin(Stdio::null())

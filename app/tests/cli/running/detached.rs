@@ -90,6 +90,18 @@ fn it_is_in_a_session_of_its_own_and_holds_nothing_of_the_caller() {
 }
 
 #[test]
+fn it_is_the_same_program_if_another_was_installed_in_its_place() {
+    let sandbox = Sandbox::with_server();
+    let _left = Left(&sandbox, "api");
+    let script =
+        r#"cp "$0" old && exec 9<old && rm old && exec /proc/self/fd/9 run -d -n api -- server"#;
+    sandbox.run_in_shell(script, &[]).exits(0);
+    let record = sandbox.run(&["status", "api", "--json"]).exits(0).json();
+    let name = fs::read_to_string(format!("/proc/{}/comm", record["record"]["pid"]));
+    assert_eq!(name.unwrap(), "daymark\n");
+}
+
+#[test]
 fn closed_streams_of_the_caller_do_no_harm() {
     let sandbox = Sandbox::with_server();
     let _left = Left(&sandbox, "api");
