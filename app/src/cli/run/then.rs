@@ -72,8 +72,14 @@ impl Then {
         if timeout_at(until, all_ended).await.is_err() {
             family.signal(Signal::KILL);
         }
-        // Dropped, it is killed.
-        ended.ok()?.ok().map(code)
+        let status = match ended {
+            Ok(status) => status,
+            Err(_) => {
+                self.0.start_kill().ok()?;
+                self.0.wait().await
+            }
+        };
+        status.ok().map(code)
     }
 }
 

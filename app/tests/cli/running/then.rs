@@ -107,6 +107,18 @@ fn a_signal_ends_it_and_the_server() {
 }
 
 #[test]
+fn one_that_will_not_end_is_killed_and_that_is_no_success() {
+    let sandbox = Sandbox::with_server();
+    let begun = sandbox.fifo("begun");
+    let command = format!("trap '' TERM; echo $$ > {begun}; exec sleep 1000");
+    let server = sandbox.starting(&["--then", &command, "--", "server"]);
+    let then = pid(&fs::read_to_string(&begun).unwrap());
+    server.signal(Signal::TERM);
+    server.end().0.exits(137);
+    assert!(is_gone(then));
+}
+
+#[test]
 fn what_it_has_started_ends_with_it() {
     let sandbox = Sandbox::with_server();
     for deaf in ["", "trap '' TERM;"] {
