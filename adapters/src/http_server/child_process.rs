@@ -24,6 +24,7 @@ mod tail;
 mod terminal;
 mod tree;
 mod trouble;
+mod wire;
 mod wish;
 
 use std::ffi::OsString;
@@ -50,9 +51,11 @@ use crate::port_picker::BoundListener;
 use crate::port_picker::HeldPort;
 
 pub use command::Told;
+pub use exec::itself;
 pub use orphans::Orphans;
 pub use streams::{Passthrough, Warn};
-pub use tree::{Ask, Exit, Spawn, Tree, itself};
+pub use tree::{Spawn, Tree};
+pub use wire::{Ask, Exit};
 pub use wish::{InvalidReadiness, Readiness};
 
 /// Does what a process of ours was started for that stands between a supervisor and its command; none if these arguments

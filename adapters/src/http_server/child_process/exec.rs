@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use rustix::process::{Pid, getppid};
@@ -118,6 +119,18 @@ fn take_terminal() -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::ioctl_tiocsctty(io::stdin())?;
     Ok(())
+}
+
+/// This program, to be started again. On Linux it is the one that runs, even if another was installed in its place.
+///
+/// # Errors
+///
+/// Where that isn't Linux, and the program's file can't be found.
+pub fn itself() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    std::env::current_exe()
 }
 
 /// Closes all descriptors from `first` on: what somebody left open across the start of this program.

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 
 use super::exec::{self, Orders};
 use super::launch::{receive, spawn};
-use super::tree::{Ask, Exit, Report};
+use super::wire::{Ask, Exit, Report};
 #[cfg(target_os = "linux")]
 use crate::proc_fs::processes::children;
 

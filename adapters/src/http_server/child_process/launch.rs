@@ -12,8 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::Pid;
 
-use super::exec::{self, Orders};
-use super::tree::itself;
+use super::exec::{self, Orders, itself};
 
 /// What the command gets: stdin, stdout, stderr, and perhaps a listener. None if nobody is left who could send it.
 pub(super) fn receive(socket: &UnixStream) -> io::Result<Option<Vec<OwnedFd>>> {

@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use super::notify::NotifySocket;
 use super::readiness::wait_until_ready;
 use super::streams::Carrying;
-use super::tree::{Ask, Tree};
+use super::tree::Tree;
 use super::trouble::{Problem, Trouble};
+use super::wire::Ask;
 use super::wish::Wish;
 use super::{Shared, sockets};
 

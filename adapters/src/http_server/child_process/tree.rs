@@ -8,14 +8,12 @@
 //! environment has the instance of this tree. What else it starts must not have that `DAYMARK_INSTANCE_ID`.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +26,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::command::INSTANCE_ID;
+use super::exec::itself;
+use super::wire::{Ask, Exit, Report};
 use super::{adopted, exec, guard};
 
 /// How long whoever drops a tree waits for its end. A guard needs some milliseconds to kill it.
@@ -53,28 +53,6 @@ pub struct Spawn {
     pub listener: Option<OwnedFd>,
     /// Whether stdin is a terminal that becomes its own.
     pub terminal: bool,
-}
-
-/// What a tree is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// To end by SIGTERM, without a deadline.
-    Terminate,
-    /// To end by SIGINT, without a deadline.
-    Interrupt,
-    /// To be killed.
-    Kill,
-}
-
-/// How a main process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// It exited with this code.
-    Code(u8),
-    /// This signal ended it.
-    Signal(u8),
-    /// Its guard was killed, and it with that.
-    Lost,
 }
 
 /// What is known of a tree.
@@ -190,21 +168,6 @@ impl Drop for Tree {
     }
 }
 
-impl Ask {
-    const fn byte(self) -> u8 {
-        match self {
-            Self::Terminate => b'T',
-            Self::Interrupt => b'I',
-            Self::Kill => b'K',
-        }
-    }
-
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Terminate, Self::Interrupt, Self::Kill];
-        all.into_iter().find(|ask| ask.byte() == byte)
-    }
-}
-
 /// Waits until the guard has ended, for a while. Others may read what it says meanwhile.
 fn see_out(socket: &StdStream) {
     let until = Instant::now() + FAREWELL;
@@ -226,58 +189,6 @@ fn see_out(socket: &StdStream) {
             Ok(_) => {}
         }
     }
-}
-
-/// What a guard says, a line each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Report {
-    /// The main process' pid.
-    Main(u32),
-    /// It couldn't be started: the system's error.
-    Failed(i32),
-    /// It has ended.
-    Ended(Exit),
-    /// The guard goes, and this many processes stay.
-    Left(u64),
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Main(pid) => write!(f, "pid {pid}"),
-            Self::Failed(error) => write!(f, "failed {error}"),
-            Self::Ended(Exit::Code(code)) => write!(f, "exit {code}"),
-            Self::Ended(Exit::Signal(signal)) => write!(f, "signal {signal}"),
-            Self::Ended(Exit::Lost) => write!(f, "lost 0"),
-            Self::Left(left) => write!(f, "left {left}"),
-        }
-    }
-}
-
-impl Report {
-    fn parse(line: &str) -> Option<Self> {
-        let (word, number) = line.split_once(' ')?;
-        Some(match word {
-            "pid" => Self::Main(number.parse().ok()?),
-            "failed" => Self::Failed(number.parse().ok()?),
-            "exit" => Self::Ended(Exit::Code(number.parse().ok()?)),
-            "signal" => Self::Ended(Exit::Signal(number.parse().ok()?)),
-            "left" => Self::Left(number.parse().ok()?),
-            _ => return None,
-        })
-    }
-}
-
-/// This program, to be started again. On Linux it is the one that runs, even if another was installed in its place.
-///
-/// # Errors
-///
-/// Where that isn't Linux, and the program's file can't be found.
-pub fn itself() -> io::Result<PathBuf> {
-    if cfg!(target_os = "linux") {
-        return Ok(PathBuf::from("/proc/self/exe"));
-    }
-    std::env::current_exe()
 }
 
 fn start_guard(spawn: &Spawn, socket: StdStream) -> io::Result<Child> {
