@@ -42,18 +42,25 @@ impl Look {
         match StateDir::open(path) {
             Ok(Some(dir)) => {
                 let (observation, file) = see(&dir);
-                if observation != Observation::NoRecord(None) {
-                    return Self {
+                let word = match observation {
+                    Observation::NoRecord(_) => word_of_owner(&dir),
+                    // Between the end of its proof and its removal: the owner lives, and stops.
+                    Observation::Record(_, LockSeen::Free) => word_of_owner(&dir)
+                        .filter(|(_, pid)| pid.is_some())
+                        .map(|(_, pid)| (Phase::Stopping, pid)),
+                    _ => None,
+                };
+                match (observation, word) {
+                    (_, Some((phase, pid))) => Self {
+                        observation: Observation::NoRecord(Some(phase)),
+                        seen: None,
+                        owner: pid.map(|pid| (dir, pid)),
+                    },
+                    (observation, None) => Self {
                         observation,
                         seen: file.map(|file| (dir, file)),
                         owner: None,
-                    };
-                }
-                let word = word_of_owner(&dir);
-                Self {
-                    observation: Observation::NoRecord(word.map(|(phase, _)| phase)),
-                    seen: None,
-                    owner: word.and_then(|(_, pid)| pid).map(|pid| (dir, pid)),
+                    },
                 }
             }
             Ok(None) => without(Observation::NoRecord(None)),
