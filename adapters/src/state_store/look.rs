@@ -43,15 +43,18 @@ impl Look {
             Ok(Some(dir)) => {
                 let (observation, file) = see(&dir);
                 let word = match observation {
-                    Observation::NoRecord(_) => word_of_owner(&dir),
-                    // Between the end of its proof and its removal: the owner lives, and stops.
+                    // A record is published in no time, or lost and about to be published again.
+                    Observation::NoRecord(_) => {
+                        word_of_owner(&dir).map(|word| word.serving_means(Phase::Starting))
+                    }
+                    // Its proof has ended, and it is about to be removed: by its own writer, or by the next owner.
                     Observation::Record(_, LockSeen::Free) => word_of_owner(&dir)
-                        .filter(|(_, pid)| pid.is_some())
-                        .map(|(_, pid)| (Phase::Stopping, pid)),
+                        .filter(|word| word.pid.is_some())
+                        .map(|word| word.serving_means(Phase::Stopping)),
                     _ => None,
                 };
                 match (observation, word) {
-                    (_, Some((phase, pid))) => Self {
+                    (_, Some(Word { phase, pid })) => Self {
                         observation: Observation::NoRecord(Some(phase)),
                         seen: None,
                         owner: pid.map(|pid| (dir, pid)),
@@ -119,7 +122,7 @@ impl Look {
     pub fn owner_still_holds(&self) -> bool {
         self.owner
             .as_ref()
-            .is_some_and(|(dir, pid)| word_of_owner(dir).is_some_and(|(_, now)| now == Some(*pid)))
+            .is_some_and(|(dir, pid)| word_of_owner(dir).is_some_and(|word| word.pid == Some(*pid)))
     }
 
     /// Blocks until the record's writer doesn't vouch for it any more: withdrawn, replaced, or dead. No time limit.
@@ -174,18 +177,33 @@ fn unopened(error: &io::Error) -> Observation {
     }
 }
 
-/// What the owner says it is doing, if there is one; and its pid, if what it says agrees with what the system does. It may
-/// not: who tries whether the place is free has the lock for an instant, too.
-fn word_of_owner(dir: &StateDir) -> Option<(Phase, Option<u32>)> {
+/// What an owner says it is doing.
+#[derive(Clone, Copy)]
+struct Word {
+    phase: Phase,
+    /// Its pid, if what it says agrees with what the system does. It may not: who tries whether the place is free has the lock
+    /// for an instant, too.
+    pid: Option<u32>,
+}
+
+impl Word {
+    fn serving_means(self, phase: Phase) -> Self {
+        match self.phase {
+            Phase::Serving => Self { phase, ..self },
+            Phase::Starting | Phase::Stopping => self,
+        }
+    }
+}
+
+/// The owner's word, if there is one.
+fn word_of_owner(dir: &StateDir) -> Option<Word> {
     let lock = dir.open_to_read(LOCK).ok()?;
     let holder = state_dir::lock_holder(&lock)?;
     let hint = Hint::read(&lock)?;
-    // It is published in no time, or lost and about to be published again.
-    let phase = match hint.phase {
-        Phase::Stopping => Phase::Stopping,
-        Phase::Starting | Phase::Serving => Phase::Starting,
-    };
-    Some((phase, (holder == hint.pid).then_some(holder)))
+    Some(Word {
+        phase: hint.phase,
+        pid: (holder == hint.pid).then_some(holder),
+    })
 }
 
 fn read_record(file: &File) -> Result<Box<ServerRecord>, Observation> {
