@@ -175,6 +175,28 @@ fn a_live_server_of_another_machine_or_network_is_unreachable() {
     }
 }
 
+/// Between the end of its proof and its removal a record says nothing about its owner, but the lock file does.
+#[test]
+fn a_record_that_its_living_owner_is_about_to_remove_is_not_stale() {
+    let ground = Ground::new();
+    put(&ground, &record(std::process::id()));
+    let lock = File::create(ground.lock()).expect("make the lock file");
+    lock.try_lock().expect("nobody else has it");
+    let said = |pid: u32, phase: &str| {
+        let word = format!("{pid} {:032x} {phase} 4711\n", 7);
+        std::fs::write(ground.lock(), word).expect("leave word");
+        Place::at(ground.dir()).expect("a place").look().presence
+    };
+    let own = std::process::id();
+    assert_eq!(said(own, "serving"), Presence::Stopping);
+    assert_eq!(said(own, "stopping"), Presence::Stopping);
+    assert_eq!(said(own, "starting"), Presence::Starting);
+    // That is the word of somebody before.
+    assert_eq!(said(own + 1, "serving"), Presence::Stale);
+    lock.unlock().expect("it was locked");
+    assert_eq!(said(own, "serving"), Presence::Stale);
+}
+
 #[tokio::test]
 async fn the_pid_in_a_dead_servers_record_is_never_signalled() {
     let ground = Ground::new();
