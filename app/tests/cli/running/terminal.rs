@@ -81,9 +81,11 @@ fn another_ctrl_c_kills_it() {
 #[test]
 fn the_size_follows() {
     let sandbox = Sandbox::with_server();
-    let look = "import os, signal, sys\n\
-                def show(*_):\n    print('now', os.get_terminal_size(1).columns, flush=True)\n    sys.exit(0)\n\
-                signal.signal(signal.SIGWINCH, show)\nprint('waiting', flush=True)\nsignal.pause()";
+    let look = "import os, signal\n\
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})\n\
+                print('waiting', flush=True)\n\
+                while os.get_terminal_size(1).columns != 66:\n    signal.sigwait({signal.SIGWINCH})\n\
+                print('now', os.get_terminal_size(1).columns, flush=True)";
     let script = "until('waiting'); resize(40, 66); until('now 66'); finish()";
     let done = in_a_terminal(&sandbox, script, &["run", "--", "python3", "-c", look]);
     assert!(done.out.contains("now 66"), "{done:?}");
