@@ -300,7 +300,10 @@ pub(super) fn name_outranks_state_dir(matches: &ArgMatches) -> bool {
     };
     let typed = |id| source_of(id) == Some(ValueSource::CommandLine);
     let inherited = source_of("state_dir") == Some(ValueSource::EnvVariable);
-    !["serve", "run"].contains(&verb) && inherited && (typed("name") || typed("names"))
+    let starts = ["serve", "run"].contains(&verb);
+    // What a server or `--then` is told of its own state (with its URL) isn't where another one's is to be.
+    let is_told = std::env::var_os("DAYMARK_URL").is_some();
+    (!starts || is_told) && inherited && (typed("name") || typed("names"))
 }
 
 #[cfg(test)]

@@ -50,7 +50,12 @@ pub(super) fn run(args: &RunArgs, context: Context) -> Exit {
     let output = Arc::new(context.output.into_background());
     let (name, done) = match made {
         Ok(running) => (Some(running.name.clone()), running.go(&output)),
-        Err(failure) => (None, Err(failure)),
+        Err(mut failure) => {
+            if failure.exit == Exit::Failed {
+                failure.exit = Exit::RunnerFailed;
+            }
+            (None, Err(failure))
+        }
     };
     let exit = conclude(done, name.as_ref(), &output);
     if let Some(output) = Arc::into_inner(output) {
@@ -182,17 +187,25 @@ impl<'a> Running<'a> {
         let Ended { report, then, .. } = &ended;
         let failure =
             explain::unclean(report).or_else(|| failures::ended(&report.cause, &self.selector));
+        let fell = matches!(report.cause, StopCause::ServerEnded(_));
         let Some(failure) = failure else {
-            return Ok(match then {
-                Some(code) => Exit::Of(*code),
-                None => without_failure(&ended.first_signal),
+            if then.is_some() && fell {
+                output.warning("the server has ended before --then was done");
+            }
+            return Ok(match (then, &self.args.then) {
+                (Some(code), _) => Exit::Of(*code),
+                // It was told to end before that was run.
+                (None, Some(_)) => Exit::Of(match ended.first_signal.get() {
+                    Some(Signal::Interrupt) => 130,
+                    _ => 143,
+                }),
+                (None, None) => without_failure(&ended.first_signal),
             });
         };
         output.failure(&failure);
         // What `--then` made of it counts, unless it was cut short by just that.
-        let cut_short = matches!(report.cause, StopCause::ServerEnded(_));
         Ok(match then {
-            Some(code) if *code != 0 && !cut_short => Exit::Of(*code),
+            Some(code) if *code != 0 && !fell => Exit::Of(*code),
             _ => failure.exit,
         })
     }

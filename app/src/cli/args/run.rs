@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::cli::duration;
@@ -57,7 +57,7 @@ pub(in crate::cli) struct RunArgs {
     )]
     pub(in crate::cli) restart: Restart,
     /// Run this in a shell once it is ready, then stop, with its exit code
-    #[arg(long, value_name = "COMMAND", env = "DAYMARK_THEN")]
+    #[arg(long, value_name = "COMMAND", env = "DAYMARK_THEN", value_parser = NonEmptyStringValueParser::new())]
     pub(in crate::cli) then: Option<String>,
     /// The server's command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]

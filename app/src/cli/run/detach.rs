@@ -54,9 +54,16 @@ pub(super) fn run(context: Context) -> Exit {
             output.failure(&failure);
             failure.exit
         }
-        // It was told to end, by a signal that came here.
-        Outcome::Silence if code == Some(0) || code == Some(130) => {
-            code.map_or(Exit::Done, Exit::Of)
+        // It was told to end, by a signal that came here or there.
+        Outcome::Silence if code == Some(130) => Exit::Interrupted,
+        Outcome::Silence if code == Some(0) => {
+            let failure = Failure::new(
+                Exit::Of(143),
+                "it was stopped before it was ready",
+                "daymark logs shows what it said",
+            );
+            output.failure(&failure);
+            failure.exit
         }
         Outcome::Silence => {
             let failure = Failure::new(

@@ -124,7 +124,11 @@ pub(super) async fn status(
     tokio::select! {
         biased;
         status = then.0.wait() => status.ok().map(code),
-        how = ending => then.end(how).await,
+        // Cut short, it was no success, whatever it made of that.
+        how = ending => match then.end(how).await {
+            None | Some(0) => Some(128 + u8::try_from(how.as_raw()).unwrap_or_default()),
+            code => code,
+        },
     }
 }
 

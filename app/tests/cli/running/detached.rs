@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::process::{Signal, getsid, kill_process};
 
 use super::{Left, body, is_gone, pid};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, Serving};
 
 const RUN: [&str; 6] = ["run", "-d", "-n", "api", "--", "server"];
 
@@ -230,4 +230,16 @@ fn ctrl_c_while_it_starts_ends_it() {
     assert_eq!(run.0.wait().unwrap().code(), Some(130), "{err}");
     assert!(is_gone(child));
     assert_eq!(sandbox.presence("api"), "absent");
+}
+
+#[test]
+fn one_that_is_stopped_before_it_is_ready_has_failed() {
+    let sandbox = Sandbox::with_server();
+    let command = ["run", "-d", "-n", "api", "--", "sleep", "1000"];
+    let starting = Serving::begin(&mut sandbox.daymark(&command));
+    while sandbox.presence("api") != "starting" {}
+    sandbox.run(&["stop", "api"]).exits(0);
+    let (done, _) = starting.end();
+    assert_eq!(done.code, Some(143), "{done:?}");
+    done.fails_saying("stopped before it was ready", "daymark logs");
 }

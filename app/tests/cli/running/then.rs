@@ -197,3 +197,12 @@ fn it_may_restart_the_server() {
     let command = format!("{} restart api && exit 9", env!("CARGO_BIN_EXE_daymark"));
     sandbox.run(&then(&command, &[])).exits(9);
 }
+
+#[test]
+fn one_that_was_never_run_is_no_success() {
+    let sandbox = Sandbox::with_server();
+    let starting = sandbox.starting(&["--then", "true", "--", "sleep", "1000"]);
+    while sandbox.presence("api") != "starting" {}
+    starting.signal(Signal::TERM);
+    starting.end().0.exits(143);
+}
