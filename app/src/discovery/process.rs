@@ -1,6 +1,33 @@
 //! A process that a signal can be sent to, and to no other one.
 
 pub(super) use imp::Pinned;
+#[cfg(unix)]
+use rustix::{io::Errno, process::Signal};
+#[cfg(unix)]
+use std::io;
+
+#[cfg(unix)]
+impl Pinned {
+    pub(super) fn terminate(&self) -> io::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    pub(super) fn restart(&self) -> io::Result<()> {
+        self.signal(Signal::USR2)
+    }
+
+    pub(super) fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self.send(signal) {
+            // It is gone already.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
 
 /// One process, whatever becomes of its number: a pidfd (pidfd_open(2)).
 #[cfg(target_os = "linux")]
@@ -24,24 +51,8 @@ mod imp {
             }
         }
 
-        pub(in super::super) fn terminate(&self) -> io::Result<()> {
-            self.send(Signal::TERM)
-        }
-
-        pub(in super::super) fn restart(&self) -> io::Result<()> {
-            self.send(Signal::USR2)
-        }
-
-        pub(in super::super) fn kill(&self) -> io::Result<()> {
-            self.send(Signal::KILL)
-        }
-
-        fn send(&self, signal: Signal) -> io::Result<()> {
-            match pidfd_send_signal(&self.0, signal) {
-                // It is gone already.
-                Ok(()) | Err(Errno::SRCH) => Ok(()),
-                Err(error) => Err(error.into()),
-            }
+        pub(super) fn send(&self, signal: Signal) -> rustix::io::Result<()> {
+            pidfd_send_signal(&self.0, signal)
         }
     }
 }
@@ -52,7 +63,6 @@ mod imp {
 mod imp {
     use std::io;
 
-    use rustix::io::Errno;
     use rustix::process::{Pid, Signal, kill_process};
 
     #[derive(Debug)]
@@ -63,23 +73,8 @@ mod imp {
             Ok(i32::try_from(pid).ok().and_then(Pid::from_raw).map(Self))
         }
 
-        pub(in super::super) fn terminate(&self) -> io::Result<()> {
-            self.send(Signal::TERM)
-        }
-
-        pub(in super::super) fn restart(&self) -> io::Result<()> {
-            self.send(Signal::USR2)
-        }
-
-        pub(in super::super) fn kill(&self) -> io::Result<()> {
-            self.send(Signal::KILL)
-        }
-
-        fn send(&self, signal: Signal) -> io::Result<()> {
-            match kill_process(self.0, signal) {
-                Ok(()) | Err(Errno::SRCH) => Ok(()),
-                Err(error) => Err(error.into()),
-            }
+        pub(super) fn send(&self, signal: Signal) -> rustix::io::Result<()> {
+            kill_process(self.0, signal)
         }
     }
 }
