@@ -1,4 +1,6 @@
 //! The whole table as a reviewed snapshot, and every interleaving of what can happen.
+//!
+//! Longer than others: the lists of states and events, and the world that they act on, are used by every test here.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;

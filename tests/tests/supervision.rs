@@ -19,7 +19,7 @@ use daymark_tests::clients::Clients;
 use daymark_tests::files::Ground;
 use daymark_tests::scale::{random, rounds};
 use daymark_tests::supervised::{Role, Start, Supervisor, eventually, gone, members};
-use daymark_tests::watcher::{Answer, Watcher, ask};
+use daymark_tests::watcher::{Answer, Seen, Watcher, ask};
 use rustix::process::Signal;
 
 /// How soon nothing is left of a tree whose supervisor or guard was killed, on a machine that has a lot else to do.
@@ -216,12 +216,18 @@ fn supervisors_are_killed(pass_socket: bool) {
         scene.recovers(&mut random, &supervisor);
         watcher.check();
     }
-    let seen = watcher.end();
-    assert!(seen.answers > 0 && seen.live > 0, "{seen:?}");
+    let seen = end_of_watch(watcher);
     println!(
         "{kills} kills; a tree was gone after at most {longest:?}; {} bystanders; {seen:?}",
         scene.bystanders.count
     );
+}
+
+/// What was seen; a watcher who has seen nothing proves nothing.
+fn end_of_watch(watcher: Watcher) -> Seen {
+    let seen = watcher.end();
+    assert!(seen.answers > 0 && seen.live > 0, "{seen:?}");
+    seen
 }
 
 #[test]
@@ -272,8 +278,7 @@ fn children_are_killed(pass_socket: bool) {
         scene.recovers(&mut random, &supervisor);
         watcher.check();
     }
-    let seen = watcher.end();
-    assert!(seen.answers > 0 && seen.live > 0, "{seen:?}");
+    let seen = end_of_watch(watcher);
     println!(
         "{kills} kills; {outlived} runs outlived theirs; {} bystanders; {seen:?}",
         scene.bystanders.count

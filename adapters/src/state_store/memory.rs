@@ -131,6 +131,13 @@ impl MemoryLease {
         self.store.inside().crashed.contains(&self.term)
     }
 
+    fn give_back(&self) {
+        let mut inside = self.store.inside();
+        if inside.owner == Some(self.term) {
+            inside.owner = None;
+        }
+    }
+
     fn take_down(&self, phase: Phase) {
         if self.has_crashed() {
             return;
@@ -231,10 +238,7 @@ impl Lease for MemoryLease {
     }
 
     async fn release(&self) -> Result<(), WithdrawError> {
-        let mut inside = self.store.inside();
-        if inside.owner == Some(self.term) {
-            inside.owner = None;
-        }
+        self.give_back();
         Ok(())
     }
 }
@@ -245,16 +249,7 @@ impl Drop for MemoryLease {
         if self.has_crashed() {
             return;
         }
-        let mut inside = self.store.inside();
-        if inside
-            .record
-            .as_ref()
-            .is_some_and(|(_, term)| *term == self.term)
-        {
-            inside.record = None;
-        }
-        if inside.owner == Some(self.term) {
-            inside.owner = None;
-        }
+        self.take_down(Phase::Stopping);
+        self.give_back();
     }
 }
