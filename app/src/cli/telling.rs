@@ -95,10 +95,10 @@ impl Telling {
                 output.note(&format!("stop it with Ctrl-C, or daymark stop {selector}"));
             }
             LifecycleEvent::Recovered(recovered) if unproven_port(recovered).is_none() => output
-                .note(&format!(
-                    "cleared what was left here ({} files)",
-                    recovered.removed
-                )),
+                .note(&match recovered.removed {
+                    1 => "cleared what was left here (1 file)".to_owned(),
+                    files => format!("cleared what was left here ({files} files)"),
+                }),
             LifecycleEvent::Restarting(RestartCause::Asked) => output.note("restarting it"),
             LifecycleEvent::Restarting(RestartCause::Ended(end, pause)) => output.warning(
                 &format!("{end}; starting it again in {}", duration::words(*pause)),
