@@ -61,6 +61,8 @@ struct Written<'a> {
 struct WrittenApp<'a> {
     name: &'a str,
     version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dir: Option<&'a str>,
 }
 
 fn to_text(record: &ServerRecord, with_token: bool) -> String {
@@ -83,6 +85,7 @@ fn to_text(record: &ServerRecord, with_token: bool) -> String {
         app: record.app.as_ref().map(|app| WrittenApp {
             name: &app.name,
             version: &app.version,
+            dir: app.dir.as_deref(),
         }),
         token: record
             .token
@@ -169,6 +172,7 @@ pub fn read(bytes: &[u8]) -> Result<ServerRecord, String> {
                         .optional("version", Value::as_str)?
                         .unwrap_or_default()
                         .to_owned(),
+                    dir: app.optional("dir", Value::as_str)?.map(str::to_owned),
                 })
             }
         },

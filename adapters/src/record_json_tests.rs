@@ -144,6 +144,7 @@ fn any_record() -> impl Strategy<Value = ServerRecord> {
                     net_ns,
                 },
                 app: app.map(|name| AppInfo {
+                    dir: (!v6).then(|| format!("/{name}")),
                     name,
                     version: "1".into(),
                 }),

@@ -1,7 +1,7 @@
 //! What a program says about its server before it starts it.
 
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daymark_adapters::http_server::{App, AppContext, HostPolicy, HttpConfig, InProcess};
@@ -69,6 +69,7 @@ impl Builder {
             about: AppInfo {
                 name: name.clone(),
                 version: String::new(),
+                dir: None,
             },
             name,
             state_dir: None,
@@ -273,10 +274,15 @@ impl<A> Builder<A> {
 
     /// The program's name and version, for the record.
     pub fn about(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
-        self.settings.about = AppInfo {
-            name: name.into(),
-            version: version.into(),
-        };
+        let about = &mut self.settings.about;
+        (about.name, about.version) = (name.into(), version.into());
+        self
+    }
+
+    /// The directory that the server belongs to, for the record: it tells two projects apart that gave their servers the
+    /// same name. What isn't UTF-8 in it is replaced.
+    pub fn belongs_to(mut self, dir: impl AsRef<Path>) -> Self {
+        self.settings.about.dir = Some(dir.as_ref().to_string_lossy().into_owned());
         self
     }
 

@@ -26,6 +26,8 @@ use crate::signals::{FirstSignal, Signal};
 pub(crate) struct Supervised {
     pub(crate) name: Name,
     pub(crate) state_dir: PathBuf,
+    /// Where the command is started.
+    pub(crate) dir: Option<String>,
     pub(crate) command: Vec<OsString>,
     pub(crate) port: PortPreference,
     /// Whether the port of the last run is preferred to any other.
@@ -77,6 +79,7 @@ impl Supervised {
             app: AppInfo {
                 name: "daymark".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                dir: self.dir,
             },
             token: None,
             held_by: match self.pass_socket {

@@ -52,6 +52,9 @@ pub struct AppInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// The directory that the server belongs to: the one that is served, or where its command was started. It tells two
+    /// projects apart that gave their servers the same name.
+    pub dir: Option<String>,
 }
 
 /// Where a process lives: pids, addresses and locks mean something only within the same boot and namespaces.

@@ -260,6 +260,7 @@ fn plan() -> Plan {
         app: AppInfo {
             name: "test".into(),
             version: String::new(),
+            dir: None,
         },
         token: None,
         held_by: HeldBy::Owner,

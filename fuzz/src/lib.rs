@@ -42,6 +42,7 @@ impl<'a> Arbitrary<'a> for AnyRecord {
                 true => Some(AppInfo {
                     name: u.arbitrary()?,
                     version: u.arbitrary()?,
+                    dir: u.arbitrary()?,
                 }),
                 false => None,
             },

@@ -48,6 +48,7 @@ pub fn plan(instance: u128) -> Plan {
         app: AppInfo {
             name: "sample".to_owned(),
             version: "1".to_owned(),
+            dir: None,
         },
         token: None,
         held_by: HeldBy::Owner,

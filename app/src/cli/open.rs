@@ -13,6 +13,7 @@ pub(super) fn run(args: &OpenArgs, context: &Context) -> Result<Exit, Failure> {
         Some(record) if sighting.is_live() => record,
         _ => return Err(seen::not_live(&sighting, &target.selector)),
     };
+    target.mention_namesake(&record, &context.output);
     if record.token.is_some() {
         // The secret is for nobody but the record's writer.
         let proven = block_on(target.place.connect())?;

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Name, Place, Sighting};
+use crate::{Name, Place, ServerRecord, Sighting};
 
 use super::Context;
 use super::exit::{Exit, Failure};
 use super::explain;
+use super::output::{Output, shown};
 
 /// A place, and how people call it.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(super) struct Target {
     pub(super) place: Place,
     /// How to name it on a command line.
     pub(super) selector: String,
+    /// The directory that lent its name, where none was given.
+    lent_by: Option<PathBuf>,
 }
 
 impl Target {
@@ -22,7 +25,12 @@ impl Target {
         match (&context.state_dir, name) {
             (Some(dir), name) => Self::at(dir, name),
             (None, Some(name)) => Self::named(name),
-            (None, None) => Self::named(current_name()?.as_str()),
+            (None, None) => {
+                let dir = current_dir()?;
+                let mut target = Self::named(name_of(&dir)?.as_str())?;
+                target.lent_by = Some(dir);
+                Ok(target)
+            }
         }
     }
 
@@ -42,6 +50,7 @@ impl Target {
         Ok(Self {
             place: Place::named(name).map_err(|error| explain::place(&error))?,
             selector: name.to_owned(),
+            lent_by: None,
         })
     }
 
@@ -61,13 +70,31 @@ impl Target {
             _ => Ok(Self {
                 selector: state_dir_option(place.state_dir()),
                 place,
+                lent_by: None,
             }),
+        }
+    }
+
+    /// A server that was found for us.
+    pub(super) const fn given(place: Place, selector: String) -> Self {
+        Self {
+            place,
+            selector,
+            lent_by: None,
         }
     }
 
     /// How to call it in a sentence.
     pub(super) fn label(&self) -> String {
         label(self.place.name(), self.place.state_dir())
+    }
+
+    /// Says so where what was found only shares the current directory's name.
+    pub(super) fn mention_namesake(&self, record: &ServerRecord, output: &Output) {
+        if let Some(dir) = other_dir(record, self.lent_by.as_deref()) {
+            let label = shown(&self.label());
+            output.note(&format!("this {label} belongs to {}", shown(dir)));
+        }
     }
 }
 
@@ -128,15 +155,38 @@ pub(super) fn name_of(dir: &Path) -> Result<Name, Failure> {
         })
 }
 
-pub(super) fn current_name() -> Result<Name, Failure> {
-    let dir: PathBuf = std::env::current_dir().map_err(|error| {
+pub(super) fn current_dir() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| {
         Failure::new(
             Exit::Failed,
             format!("cannot find the current directory: {error}"),
             "give a NAME, or go to a directory that is there",
         )
-    })?;
-    name_of(&dir)
+    })
+}
+
+/// Why a server isn't ours to use or to replace, if it only shares the name that `lent_by` lent.
+pub(super) fn namesake(
+    record: &ServerRecord,
+    lent_by: Option<&Path>,
+    name: &Name,
+) -> Option<Failure> {
+    let dir = other_dir(record, lent_by)?;
+    let url = record.endpoint.url();
+    Some(Failure::new(
+        Exit::AlreadyRunning,
+        format!("{name} is already running at {url}, and belongs to {dir}"),
+        "give this one a name of its own: -n NAME",
+    ))
+}
+
+/// The directory that a server belongs to, if it and `dir` aren't of one project: neither lies within the other.
+fn other_dir<'a>(record: &'a ServerRecord, dir: Option<&Path>) -> Option<&'a str> {
+    let theirs = record.app.as_ref()?.dir.as_deref()?;
+    // As it is written in a record.
+    let ours = text(dir?);
+    let of_one = Path::new(theirs).starts_with(&ours) || Path::new(&ours).starts_with(theirs);
+    (!of_one).then_some(theirs)
 }
 
 fn no_name(verb: &str) -> Failure {

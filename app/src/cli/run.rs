@@ -72,6 +72,8 @@ struct Running<'a> {
     /// How to name it on a command line.
     selector: String,
     state_dir: PathBuf,
+    /// The directory that lent its name, where neither that nor a place was given.
+    lent_by: Option<PathBuf>,
     readiness: Readiness,
     passthrough: Passthrough,
 }
@@ -94,9 +96,12 @@ enum Obstacle {
 impl<'a> Running<'a> {
     fn make(args: &'a RunArgs, context: &Context) -> Result<Self, Failure> {
         let readiness: Readiness = args.ready.parse().map_err(failures::invalid_readiness)?;
-        let name = match &args.name {
-            Some(name) => parse_name(name)?,
-            None => place::current_name()?,
+        let (name, lent_by) = match &args.name {
+            Some(name) => (parse_name(name)?, None),
+            None => {
+                let dir = place::current_dir()?;
+                (place::name_of(&dir)?, Some(dir))
+            }
         };
         let (selector, state_dir) = match &context.state_dir {
             Some(dir) => (place::state_dir_option(dir), std::path::absolute(dir)),
@@ -108,6 +113,7 @@ impl<'a> Running<'a> {
             begun: context.begun,
             selector,
             state_dir: state_dir.map_err(|error| explain::no_directories(&error))?,
+            lent_by: lent_by.filter(|_| context.state_dir.is_none()),
             readiness,
             passthrough: match (context.detached, context.output.json || args.then.is_some()) {
                 (true, _) => Passthrough::Nothing,
@@ -125,7 +131,11 @@ impl<'a> Running<'a> {
                 Err(Obstacle::Other(failure)) => return Err(failure),
                 Err(Obstacle::Taken(error)) => error,
             };
-            match taken.already_running() {
+            let there = taken.already_running();
+            if let Some(namesake) = there.and_then(|record| self.namesake(record)) {
+                return Err(namesake);
+            }
+            match there {
                 Some(record) if self.args.reuse => return self.reuse(record, output),
                 _ if self.args.replace => self.make_way(output)?,
                 _ => return Err(self.not_started(&taken, Vec::new())),
@@ -136,6 +146,11 @@ impl<'a> Running<'a> {
             format!("others keep taking the place of {}", self.name),
             format!("daymark watch {} shows who comes and goes", self.selector),
         ))
+    }
+
+    /// Why the one that is there is none that this could mean.
+    fn namesake(&self, there: &ServerRecord) -> Option<Failure> {
+        place::namesake(there, self.lent_by.as_deref(), &self.name)
     }
 
     /// Runs it to its end.
@@ -215,6 +230,7 @@ impl<'a> Running<'a> {
         Supervised {
             name: self.name.clone(),
             state_dir: self.state_dir.clone(),
+            dir: std::env::current_dir().ok().as_deref().map(place::text),
             command: self.args.command.clone(),
             port: match self.args.port.map(std::num::NonZeroU16::new) {
                 Some(Some(port)) => PortPreference::Exact(port),
@@ -311,10 +327,7 @@ impl<'a> Running<'a> {
     /// Stops the server that is there.
     fn make_way(&self, output: &Output) -> Result<(), Failure> {
         let place = Place::at(&self.state_dir).map_err(|error| explain::place(&error))?;
-        let target = Target {
-            place,
-            selector: self.selector.clone(),
-        };
+        let target = Target::given(place, self.selector.clone());
         let stopping = target.place.stop(StopOptions::new(self.args.drain, true));
         let what = format!("stopping the other {}", self.name);
         let stopped = block_on(async {

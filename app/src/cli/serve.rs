@@ -3,7 +3,7 @@
 //! Everything is said from another thread. So a stream that nobody reads keeps neither the server from serving nor the
 //! command from ending.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub(super) fn run(args: &ServeArgs, context: Context) -> Exit {
 struct Serving {
     telling: Telling,
     open: bool,
+    /// The directory that lent its name, where none was given.
+    lent_by: Option<PathBuf>,
 }
 
 impl Serving {
@@ -57,6 +59,7 @@ impl Serving {
         };
         let mut builder = Server::builder(name.as_str())
             .about("daymark", env!("CARGO_PKG_VERSION"))
+            .belongs_to(&dir)
             .port(port)
             .inherit_socket()
             .drain(args.drain)
@@ -85,6 +88,7 @@ impl Serving {
                 child: Box::new(|| None),
             },
             open: args.open,
+            lent_by: (args.name.is_none() && context.state_dir.is_none()).then_some(dir),
         };
         Ok((serving, prepared))
     }
@@ -98,7 +102,13 @@ impl Serving {
         let Telling { name, selector, .. } = &self.telling;
         let report = match report_of(ended, &handle) {
             Ok(report) => report,
-            Err(error) => return Err(explain::start(&error, name.as_str(), selector)),
+            Err(error) => {
+                let lent_by = self.lent_by.as_deref();
+                let there = error.already_running();
+                return Err(there
+                    .and_then(|record| place::namesake(record, lent_by, name))
+                    .unwrap_or_else(|| explain::start(&error, name.as_str(), selector)));
+            }
         };
         let failure = explain::unclean(&report).or_else(|| explain::cause(&report.cause, selector));
         Ok(match failure {

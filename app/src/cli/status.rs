@@ -24,6 +24,7 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure>
         let instance = record.instance_id.map(|id| id.to_string());
         output.detail(&format!("app  {}", app.unwrap_or_default()));
         output.detail(&format!("instance  {}", instance.unwrap_or_default()));
+        target.mention_namesake(record, output);
     }
     Ok(match sighting.is_live() {
         true => Exit::Done,

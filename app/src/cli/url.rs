@@ -15,6 +15,7 @@ pub(super) fn run(args: &UrlArgs, context: &Context) -> Result<Exit, Failure> {
         Some(record) if sighting.is_live() => record,
         _ => return Err(seen::not_live(&sighting, &target.selector)),
     };
+    target.mention_namesake(record, &context.output);
     let url = match args.with_token {
         true => with_token(record),
         false => record.endpoint.url(),

@@ -91,7 +91,7 @@ impl Sandbox {
     }
 }
 
-fn end(command: &mut Command) -> Done {
+pub(crate) fn end(command: &mut Command) -> Done {
     let output = command.output().expect("it runs");
     Done {
         code: output.status.code(),

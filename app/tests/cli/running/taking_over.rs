@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Left, body, is_gone, pid};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, end};
 
 #[test]
 fn a_second_one_is_told_where_the_first_is() {
@@ -50,6 +50,37 @@ fn the_one_that_is_there_can_be_as_good() {
     );
     assert_eq!(server.body("/"), format!("pid {}", server.child_pid()));
     server.stops();
+}
+
+#[test]
+fn a_namesake_of_another_project_is_neither_used_nor_replaced() {
+    let sandbox = Sandbox::with_server();
+    for project in ["a/web/deep/web", "b/web"] {
+        fs::create_dir_all(sandbox.path(project)).unwrap();
+    }
+    let at = |dir: &str, args: &[&str]| {
+        let mut command = sandbox.daymark(args);
+        end(command.current_dir(sandbox.path(dir)))
+    };
+    let _left = Left(&sandbox, "web");
+    at("a/web", &["run", "-d", "--", "server"]).exits(0);
+    let url = sandbox.run(&["url", "web"]).exits(0).out;
+    let theirs = sandbox.path("a/web").display().to_string();
+
+    for how in ["--reuse", "--replace"] {
+        let other = at("b/web", &["run", how, "--", "server"]).exits(4);
+        other.fails_saying(&theirs, "-n NAME");
+        // Whoever says which one is meant means it, and so does whoever is within.
+        let _ = at("b/web", &["run", "--reuse", "-n", "web", "--", "server"]).exits(0);
+        let _ = at("a/web/deep/web", &["run", "--reuse", "--", "server"]).exits(0);
+    }
+    at("b/web", &["serve"])
+        .exits(4)
+        .fails_saying(&theirs, "-n NAME");
+    let found = at("b/web", &["url"]).exits(0);
+    assert_eq!(found.out, url);
+    assert!(found.err.contains(&theirs), "{found:?}");
+    assert_eq!(at("a/web", &["url"]).exits(0).err, "");
 }
 
 #[test]
