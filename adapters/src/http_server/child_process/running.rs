@@ -1,7 +1,7 @@
 //! A child at work: whether it is ready, whether it has ended, and what becomes of it when it is to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use daymark_core::http_server::{
@@ -29,6 +29,8 @@ pub(super) struct Running {
     search: JoinHandle<()>,
     carrying: tokio::sync::Mutex<Carrying>,
     was_asked: AtomicBool,
+    /// How it ended, if by itself.
+    fell: OnceLock<ServerEnd>,
     survivors: Mutex<Option<u64>>,
 }
 
@@ -60,6 +62,7 @@ impl Running {
             search,
             carrying: tokio::sync::Mutex::new(carrying),
             was_asked: AtomicBool::new(false),
+            fell: OnceLock::new(),
             survivors: Mutex::new(None),
         }
     }
@@ -68,7 +71,11 @@ impl Running {
     async fn is_gone(&self) -> DrainReport {
         let survivors = self.tree.gone().await;
         self.search.abort();
-        self.carrying.lock().await.end().await;
+        let mut carrying = self.carrying.lock().await;
+        carrying.end().await;
+        if let Some(end) = self.fell.get() {
+            carrying.conclude(&end.reason).await;
+        }
         *lock(&self.survivors) = Some(survivors);
         report(survivors)
     }
@@ -132,7 +139,7 @@ impl RunningServer for Running {
         if self.was_asked.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        self.shared.explain(exit)
+        self.fell.get_or_init(|| self.shared.explain(exit)).clone()
     }
 
     fn stats(&self) -> ServerStats {

@@ -204,6 +204,14 @@ impl Carrying {
         }
     }
 
+    /// Puts a line of our own behind all that, where nobody else would tell of it.
+    pub(super) async fn conclude(&self, line: &str) {
+        if let (true, Some(log)) = (self.shown.is_empty(), &self.log) {
+            log.push(format!("daymark: {line}\n").as_bytes()).await;
+            log.flush(LAST_WORDS).await;
+        }
+    }
+
     async fn have_read_all(&mut self, within: Duration) -> bool {
         let pumps = self.pumps.iter_mut().filter(|task| !task.is_finished());
         timeout(within, join_all(pumps)).await.is_ok()

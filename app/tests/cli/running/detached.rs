@@ -19,6 +19,12 @@ fn port(sandbox: &Sandbox) -> u16 {
     port.parse().expect("a port")
 }
 
+/// How often its server was replaced; none while it has none.
+fn restarts(sandbox: &Sandbox) -> Option<u64> {
+    let status = sandbox.run(&["status", "api", "--json"]).json();
+    status["record"]["restarts"].as_u64()
+}
+
 #[test]
 fn it_returns_when_the_server_is_ready() {
     let sandbox = Sandbox::with_server();
@@ -34,6 +40,41 @@ fn it_returns_when_the_server_is_ready() {
     assert!(body(port(&sandbox), "/").starts_with("pid "));
     sandbox.run(&["stop", "api"]).exits(0);
     assert_eq!(sandbox.presence("api"), "absent");
+}
+
+#[test]
+fn how_it_ended_stands_in_its_log() {
+    let sandbox = Sandbox::with_server();
+    let _left = Left(&sandbox, "api");
+    let command = [
+        "--restart",
+        "on-failure",
+        "-n",
+        "api",
+        "--",
+        "server",
+        "out=hello",
+    ];
+    sandbox
+        .run(&[&["run", "-d"], &command[..]].concat())
+        .exits(0);
+    let kill = || {
+        let server = body(port(&sandbox), "/");
+        let server = pid(server.strip_prefix("pid ").expect("its pid"));
+        kill_process(server, Signal::KILL).expect("it is there");
+    };
+    kill();
+    while restarts(&sandbox) != Some(1) {}
+    sandbox.run(&["stop", "api"]).exits(0);
+    let log = sandbox.run(&["logs", "api"]).exits(0).out;
+    let again = "hello\ndaymark: server was ended by signal 9\nhello\n";
+    assert_eq!(log, again);
+
+    sandbox.run(&RUN).exits(0);
+    kill();
+    sandbox.run(&["wait", "api", "--for", "down"]).exits(0);
+    let log = sandbox.run(&["logs", "api", "-n1"]).exits(0).out;
+    assert_eq!(log, "daymark: server was ended by signal 9\n");
 }
 
 #[test]
@@ -133,8 +174,8 @@ fn it_survives_a_restart_of_its_server_after_the_caller_is_gone() {
     sandbox.run(&["restart", "api"]).exits(0);
     let child = pid(body(port(&sandbox), "/").strip_prefix("pid ").unwrap());
     kill_process(child, Signal::KILL).unwrap();
-    while !is_gone(child) {}
-    sandbox.run(&["wait", "api"]).exits(0);
+    // The supervisor may hear of it a moment later.
+    while restarts(&sandbox) != Some(2) {}
     assert!(body(port(&sandbox), "/").starts_with("pid "));
 }
 
