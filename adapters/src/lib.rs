@@ -70,6 +70,11 @@ pub mod state_store {
     mod atomic_file;
     mod blocking;
     mod dir_watch;
+    #[doc(hidden)]
+    pub mod directory;
+    #[cfg_attr(unix, path = "disk_unix.rs")]
+    #[cfg_attr(not(unix), path = "disk_portable.rs")]
+    mod disk;
     mod file;
     mod hint;
     mod lease;
@@ -77,8 +82,6 @@ pub mod state_store {
     mod memory;
     mod ownership;
     mod proof;
-    #[cfg_attr(unix, path = "state_dir_unix.rs")]
-    #[cfg_attr(not(unix), path = "state_dir_portable.rs")]
     mod state_dir;
 
     pub use dir_watch::DirWatch;

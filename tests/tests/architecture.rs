@@ -152,6 +152,21 @@ fn adapters_do_not_import_each_other() {
 }
 
 #[test]
+fn the_file_store_touches_files_through_its_seam_alone() {
+    // The watch sees the system's own events, and nothing rests on it.
+    let beneath = ["disk_unix.rs", "disk_portable.rs", "dir_watch.rs"];
+    for path in sources("adapters/src/state_store") {
+        if beneath.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
+        let code = code(&path);
+        for word in ["std::fs", "std::os", "rustix", "File::open"] {
+            assert!(!code.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_trait_has_a_folder_of_adapters_with_one_in_memory() {
     for (name, twin) in [
         ("port_picker", "memory.rs"),

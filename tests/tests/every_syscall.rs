@@ -19,9 +19,8 @@ use daymark_tests::trace::Tracer;
 const OWNER: &str = env!("CARGO_BIN_EXE_owner");
 
 /// The calls by which a server comes and goes.
-const CALLS: [&str; 21] = [
+const CALLS: [&str; 22] = [
     "openat",
-    "mkdir",
     "mkdirat",
     "fchmodat",
     "fstat",
@@ -31,6 +30,8 @@ const CALLS: [&str; 21] = [
     "lseek",
     "read",
     "write",
+    "pread64",
+    "pwrite64",
     "flock",
     "fcntl",
     "fsync",
@@ -46,12 +47,12 @@ const CALLS: [&str; 21] = [
 /// What can be wrong with files.
 const FAILURES: [(&str, &[&str]); 13] = [
     ("openat", &["EIO", "ENOSPC", "EROFS", "EMFILE"]),
-    ("mkdir", &["EIO", "ENOSPC", "EROFS"]),
     ("mkdirat", &["EIO", "ENOSPC", "EROFS"]),
     ("fchmodat", &["EIO", "EROFS"]),
     ("newfstatat", &["EIO"]),
     ("getdents64", &["EIO"]),
-    ("lseek", &["EIO"]),
+    ("pread64", &["EIO"]),
+    ("pwrite64", &["EIO", "ENOSPC"]),
     ("flock", &["EIO", "ENOLCK"]),
     ("fsync", &["EIO", "ENOSPC"]),
     ("renameat", &["EIO", "ENOSPC", "EROFS"]),

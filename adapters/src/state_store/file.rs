@@ -1,6 +1,5 @@
 //! State in a directory of the file system: `server.lock` is the ownership, `server.json` is the record.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,8 @@ use daymark_core::presence::Observation;
 use daymark_core::state_store::{AcquireError, Lease, StateStore};
 
 use super::blocking::blocking;
+use super::directory::{Directory, Kind, Lock, OpenFile as _};
+use super::disk::DiskDir;
 use super::lease::FileLease;
 use super::look::Look;
 use super::ownership::{clear, owner_of, take_ownership};
@@ -18,8 +19,9 @@ use super::{LOCK, RECORD};
 use crate::log_file;
 
 /// The store for one state directory.
-#[derive(Clone, Debug)]
-pub struct FileStore {
+#[derive(Debug)]
+pub struct FileStore<D: Directory = DiskDir> {
+    root: D,
     path: PathBuf,
 }
 
@@ -30,9 +32,17 @@ impl FileStore {
     ///
     /// When the path is relative and the working directory isn't known.
     pub fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: std::path::absolute(path)?,
-        })
+        let path = std::path::absolute(path)?;
+        Ok(Self::within(DiskDir::WORKING, path))
+    }
+}
+
+impl<D: Directory> FileStore<D> {
+    /// The store in `path` of the file system of `root`.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn within(root: D, path: PathBuf) -> Self {
+        Self { root, path }
     }
 
     /// Whether nobody owns the place, found out by owning it for a moment. Makes nothing that isn't there.
@@ -44,11 +54,10 @@ impl FileStore {
         let Some((dir, lock)) = self.open_existing_lock()? else {
             return Ok(true);
         };
-        match lock.try_lock_shared() {
+        match lock.lock(Lock::Shared)? {
             // As for every owner: what was locked counts only if it is still in its place.
-            Ok(()) => lock.unlock().map(|()| dir.leads_to(LOCK, &lock)),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(error),
+            true => lock.unlock().map(|()| dir.leads_to(LOCK, &lock)),
+            false => Ok(false),
         }
     }
 
@@ -58,15 +67,15 @@ impl FileStore {
     ///
     /// [`AcquireError::Unsafe`], or what keeps it from being found out.
     pub fn check(&self) -> Result<(), AcquireError> {
-        StateDir::check_existing(&self.path)
+        StateDir::check_existing(&self.root, &self.path)
     }
 
-    fn open_existing_lock(&self) -> io::Result<Option<(StateDir, File)>> {
-        let Some(dir) = StateDir::open(&self.path)? else {
+    fn open_existing_lock(&self) -> io::Result<Option<(StateDir<D>, D::File)>> {
+        let Some(dir) = StateDir::open(&self.root, &self.path)? else {
             return Ok(None);
         };
         match dir.open_to_read(LOCK) {
-            Ok(lock) if lock.metadata()?.is_file() => Ok(Some((dir, lock))),
+            Ok(lock) if lock.stat()?.kind == Kind::File => Ok(Some((dir, lock))),
             Ok(_) => Err(io::Error::other(format!("{LOCK} is not a regular file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -82,7 +91,7 @@ impl FileStore {
     ///
     /// [`AcquireError::AlreadyRunning`] and [`AcquireError::Busy`] when somebody owns the place.
     pub fn prune(&self) -> Result<bool, AcquireError> {
-        let ownership = take_ownership(&self.path)?;
+        let ownership = take_ownership(&self.root, &self.path)?;
         let dir = &ownership.dir;
         if let Some(owner) = owner_of(dir) {
             return Err(owner);
@@ -110,12 +119,18 @@ impl FileStore {
     }
 }
 
+impl<D: Directory> Clone for FileStore<D> {
+    fn clone(&self) -> Self {
+        Self::within(self.root.root(), self.path.clone())
+    }
+}
+
 #[async_trait]
-impl StateStore for FileStore {
+impl<D: Directory> StateStore for FileStore<D> {
     async fn acquire(&self) -> Result<Arc<dyn Lease>, AcquireError> {
         let store = self.clone();
         blocking(move || {
-            let ownership = take_ownership(&store.path)?;
+            let ownership = take_ownership(&store.root, &store.path)?;
             let lease: Arc<dyn Lease> = Arc::new(FileLease::new(ownership));
             Ok(lease)
         })
@@ -123,7 +138,7 @@ impl StateStore for FileStore {
     }
 
     async fn observe(&self) -> Observation {
-        let path = self.path.clone();
-        blocking(move || Look::at(&path).observation().clone()).await
+        let store = self.clone();
+        blocking(move || Look::from(&store.root, &store.path).observation().clone()).await
     }
 }

@@ -1,11 +1,11 @@
 //! The line in `server.lock`: what its holder is doing. A hint for people and for the next owner; nothing rests on it.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::num::NonZeroU16;
 
 use daymark_core::presence::Phase;
 use daymark_core::record::InstanceId;
+
+use super::directory::OpenFile;
 
 /// What an owner leaves word of: `PID INSTANCE PHASE PORT`, with `-` for what isn't known yet.
 ///
@@ -19,14 +19,12 @@ pub(super) struct Hint {
 }
 
 /// Longer than any line that is written.
-const LONGEST: u64 = 128;
+const LONGEST: usize = 128;
 
 impl Hint {
     /// The line as it stands; none if it isn't one.
-    pub(super) fn read(mut file: &File) -> Option<Self> {
-        file.seek(SeekFrom::Start(0)).ok()?;
-        let mut line = String::new();
-        file.take(LONGEST).read_to_string(&mut line).ok()?;
+    pub(super) fn read(file: &impl OpenFile) -> Option<Self> {
+        let line = String::from_utf8(file.read(LONGEST).ok()?).ok()?;
         let mut words = line.lines().next()?.split(' ');
         let hint = Self {
             pid: words.next()?.parse().ok()?,
@@ -43,7 +41,7 @@ impl Hint {
     }
 
     /// Writes the line over the old one. That it fails must not matter.
-    pub(super) fn write(&self, mut file: &File) {
+    pub(super) fn write(&self, file: &impl OpenFile) {
         let word = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let line = format!(
             "{} {} {} {}\n",
@@ -56,10 +54,7 @@ impl Hint {
             },
             word(self.port.map(|port| port.to_string())),
         );
-        let written = file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| file.write_all(line.as_bytes()));
         // A shorter line over a longer one leaves a second, which is not read.
-        drop(written);
+        let _ = file.write(line.as_bytes());
     }
 }

@@ -4,8 +4,6 @@
 //! its writer is alive. They are kept apart, so that the second can be given up in no time while a call to the disk hangs,
 //! and the first is given up only when no call is out any more: [`Shared`] is dropped with the last of them.
 
-use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -18,6 +16,7 @@ use daymark_core::state_store::{
 
 use super::blocking::blocking;
 use super::dir_watch::DirWatch;
+use super::directory::Directory;
 use super::hint::Hint;
 use super::look;
 use super::ownership::{Ownership, clear, owner_of, take_ownership};
@@ -28,19 +27,19 @@ use crate::record_json;
 
 /// The lease on a state directory.
 #[derive(Debug)]
-pub(super) struct FileLease {
-    shared: Arc<Shared>,
+pub(super) struct FileLease<D: Directory> {
+    shared: Arc<Shared<D>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Shared<D: Directory> {
     /// The process that took the lease. A forked child has copies of its descriptors, and must not unlock them.
     pid: u32,
     /// Whose records this lease publishes, once it has.
     instance: OnceLock<InstanceId>,
     /// None once it was given back.
-    ownership: Mutex<Option<Ownership>>,
-    proof: Proof,
+    ownership: Mutex<Option<Ownership<D>>>,
+    proof: Proof<D::File>,
     watch: Mutex<Option<Arc<DirWatch>>>,
 }
 
@@ -54,8 +53,8 @@ enum Watching {
     Never,
 }
 
-impl FileLease {
-    pub(super) fn new(ownership: Ownership) -> Self {
+impl<D: Directory> FileLease<D> {
+    pub(super) fn new(ownership: Ownership<D>) -> Self {
         let shared = Shared {
             pid: std::process::id(),
             instance: OnceLock::new(),
@@ -68,14 +67,17 @@ impl FileLease {
         }
     }
 
-    async fn with<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> T {
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared<D>) -> T + Send + 'static,
+    ) -> T {
         let shared = self.shared.clone();
         blocking(move || work(&shared)).await
     }
 }
 
 #[async_trait]
-impl Lease for FileLease {
+impl<D: Directory> Lease for FileLease<D> {
     async fn recover(&self) -> Result<Recovered, AcquireError> {
         self.with(Shared::recover).await
     }
@@ -120,20 +122,25 @@ impl Lease for FileLease {
     }
 }
 
-impl Drop for FileLease {
+impl<D: Directory> Drop for FileLease<D> {
     fn drop(&mut self) {
         self.shared.disown();
     }
 }
 
-impl Shared {
-    fn ownership(&self) -> MutexGuard<'_, Option<Ownership>> {
+impl<D: Directory> Shared<D> {
+    fn ownership(&self) -> MutexGuard<'_, Option<Ownership<D>>> {
         self.ownership
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave_word(&self, ownership: &Ownership, phase: Phase, port: Option<std::num::NonZeroU16>) {
+    fn leave_word(
+        &self,
+        ownership: &Ownership<D>,
+        phase: Phase,
+        port: Option<std::num::NonZeroU16>,
+    ) {
         let port = port.or_else(|| Hint::read(&ownership.lock)?.port);
         Hint {
             pid: self.pid,
@@ -204,7 +211,7 @@ impl Shared {
             self.proof.keep_only(self.in_place(dir));
             return Err(error);
         }
-        if !self.proof.settle(dir.stamp(RECORD)) {
+        if !self.proof.settle(dir.stat(RECORD)) {
             // Disowned while it was being renamed: it landed, and nothing vouches for it.
             let _ = self.remove_own_record(dir);
             return Err(PublishError::Withdrawn);
@@ -214,7 +221,7 @@ impl Shared {
     }
 
     /// What this lease holds that is in place as the record.
-    fn in_place(&self, dir: &StateDir) -> Vec<Arc<File>> {
+    fn in_place(&self, dir: &StateDir<D>) -> Vec<Arc<D::File>> {
         let mut held = self.proof.held();
         held.retain(|file| dir.leads_to(RECORD, file));
         held
@@ -256,7 +263,7 @@ impl Shared {
     }
 
     /// Removes the record if it is one that this lease has put there.
-    fn remove_own_record(&self, dir: &StateDir) -> io::Result<()> {
+    fn remove_own_record(&self, dir: &StateDir<D>) -> io::Result<()> {
         if !self.in_place(dir).is_empty() {
             dir.remove(RECORD)?;
         }
@@ -286,7 +293,7 @@ impl Shared {
         match &*guard {
             Some(ownership) if ownership.is_current() => {
                 let published = self.proof.published();
-                match published.is_some() && ownership.dir.stamp(RECORD) == published {
+                match published.is_some() && ownership.dir.stat(RECORD) == published {
                     true => Custody::Intact,
                     false => Custody::RecordLost,
                 }
@@ -297,13 +304,14 @@ impl Shared {
 
     fn reclaim(&self) -> Result<(), AcquireError> {
         let mut guard = self.ownership();
-        let path = match &*guard {
+        let dir = match &*guard {
             // It was moved away and back. Locked again, it would seem to be somebody else's.
             Some(ownership) if ownership.is_current() => return Ok(()),
-            Some(ownership) => ownership.dir.path().to_owned(),
+            Some(ownership) => &ownership.dir,
             None => return Err(AcquireError::Busy(None)),
         };
-        let ownership = take_ownership(&path).map_err(|error| self.unless_ours(error))?;
+        let ownership =
+            take_ownership(dir.root(), dir.path()).map_err(|error| self.unless_ours(error))?;
         let still_ours = !self.in_place(&ownership.dir).is_empty();
         if !still_ours && let Some(owner) = owner_of(&ownership.dir) {
             return Err(owner);
@@ -336,12 +344,9 @@ impl Shared {
             return Ok(());
         };
         let path = ownership.dir.path().join(LOCK);
-        let is_ours = |name: &OsString| [".", "..", LOCK].iter().any(|ours| name == ours);
         let is_empty = || {
-            ownership
-                .dir
-                .names()
-                .is_ok_and(|all| all.iter().all(is_ours))
+            let names = ownership.dir.names();
+            names.is_ok_and(|names| names.iter().all(|name| name == LOCK))
         };
         if ownership.dir.is_new() && self.proof.published().is_none() && is_empty() {
             // A start that failed leaves nothing, but what others have put there. As for `prune`, this is safe under the lock.
@@ -356,7 +361,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl<D: Directory> Drop for Shared<D> {
     fn drop(&mut self) {
         if std::process::id() == self.pid {
             let _ = self.withdraw();

@@ -3,15 +3,16 @@
 //! Looking changes nothing and waits for nobody. The descriptor stays, because the second look of a sandwich must be at the
 //! very same record: a pid or an inode number alone is soon used again.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use daymark_core::presence::{LockSeen, Observation, Phase};
 use daymark_core::record::ServerRecord;
 
+use super::directory::{Directory, Kind, OpenFile as _};
+use super::disk::{DiskDir, means_symlink};
 use super::hint::Hint;
-use super::state_dir::{self, StateDir};
+use super::state_dir::StateDir;
 use super::{LOCK, RECORD};
 use crate::record_json;
 
@@ -23,23 +24,32 @@ const TRIES: usize = 16;
 
 /// What was seen, and through what.
 #[derive(Debug)]
-pub struct Look {
+pub struct Look<D: Directory = DiskDir> {
     observation: Observation,
-    seen: Option<(StateDir, File)>,
+    seen: Option<(StateDir<D>, D::File)>,
     /// An owner without a record, who says so and is named by the system.
-    owner: Option<(StateDir, u32)>,
+    owner: Option<(StateDir<D>, u32)>,
 }
 
 impl Look {
     /// Looks at the state directory `path`.
     #[must_use]
     pub fn at(path: &Path) -> Self {
+        Self::from(&DiskDir::WORKING, path)
+    }
+}
+
+impl<D: Directory> Look<D> {
+    /// Looks at the state directory `path` of the file system of `root`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from(root: &D, path: &Path) -> Self {
         let without = |observation| Self {
             observation,
             seen: None,
             owner: None,
         };
-        match StateDir::open(path) {
+        match StateDir::open(root, path) {
             Ok(Some(dir)) => {
                 let (observation, file) = see(&dir);
                 let word = match observation {
@@ -67,10 +77,7 @@ impl Look {
                 }
             }
             Ok(None) => without(Observation::NoRecord(None)),
-            Err(error)
-                if state_dir::means_symlink(&error)
-                    || error.kind() == io::ErrorKind::NotADirectory =>
-            {
+            Err(error) if means_symlink(&error) || error.kind() == io::ErrorKind::NotADirectory => {
                 without(Observation::Refused(
                     "the state directory is a symbolic link, or not a directory".to_owned(),
                 ))
@@ -138,13 +145,13 @@ impl Look {
 
 /// Looks at the record in an open state directory: what is seen, and the file it was seen in. What the owner says isn't
 /// asked for.
-pub(super) fn see(dir: &StateDir) -> (Observation, Option<File>) {
+pub(super) fn see<D: Directory>(dir: &StateDir<D>) -> (Observation, Option<D::File>) {
     for _ in 0..TRIES {
         let file = match dir.open_to_read(RECORD) {
             Ok(file) => file,
             Err(error) => return (unopened(&error), None),
         };
-        let record = match read_record(&file) {
+        let record = match read_record::<D>(&file) {
             Ok(record) => record,
             Err(observation) => return (observation, Some(file)),
         };
@@ -166,7 +173,7 @@ fn unopened(error: &io::Error) -> Observation {
         io::ErrorKind::PermissionDenied => {
             Observation::Refused("the record may not be read by this user".to_owned())
         }
-        _ if state_dir::means_symlink(error) => {
+        _ if means_symlink(error) => {
             Observation::Corrupt("the record is a symbolic link".to_owned())
         }
         // What can't be opened for reading isn't a file: a socket, for instance (open(2)).
@@ -196,9 +203,9 @@ impl Word {
 }
 
 /// The owner's word, if there is one.
-fn word_of_owner(dir: &StateDir) -> Option<Word> {
+fn word_of_owner<D: Directory>(dir: &StateDir<D>) -> Option<Word> {
     let lock = dir.open_to_read(LOCK).ok()?;
-    let holder = state_dir::lock_holder(&lock)?;
+    let holder = lock.lock_holder()?;
     let hint = Hint::read(&lock)?;
     Some(Word {
         phase: hint.phase,
@@ -206,22 +213,19 @@ fn word_of_owner(dir: &StateDir) -> Option<Word> {
     })
 }
 
-fn read_record(file: &File) -> Result<Box<ServerRecord>, Observation> {
+fn read_record<D: Directory>(file: &D::File) -> Result<Box<ServerRecord>, Observation> {
     let unreadable = |e: io::Error| Observation::Unknown(format!("the record cannot be read: {e}"));
     let corrupt = |reason: &str| Observation::Corrupt(reason.to_owned());
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
+    let stat = file.stat().map_err(unreadable)?;
+    if stat.kind != Kind::File {
         return Err(corrupt("the record is not a regular file"));
     }
-    if !state_dir::is_ours(&metadata) {
+    if stat.user != D::user() {
         return Err(Observation::Refused(
             "the record belongs to another user".to_owned(),
         ));
     }
-    let mut bytes = Vec::with_capacity(1024);
-    file.take(LARGEST as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let bytes = file.read(LARGEST + 1).map_err(unreadable)?;
     if bytes.len() > LARGEST {
         return Err(corrupt("the record is larger than 16 KiB"));
     }

@@ -1,6 +1,5 @@
 //! Ownership: the lock on `server.lock`, and the care that it is the lock which everybody else would take.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,22 +7,24 @@ use std::sync::Arc;
 use daymark_core::presence::{LockSeen, Observation};
 use daymark_core::state_store::AcquireError;
 
+use super::directory::{Directory, Lock, OpenFile as _};
+use super::disk::{means_no_locks, means_symlink};
 use super::hint::Hint;
 use super::look;
-use super::state_dir::{self, StateDir};
+use super::state_dir::StateDir;
 use super::{LOCK, RECORD};
 
 /// The lock file, locked, in its directory. Dropped, it is unlocked, except in a forked child: that has copies of the
 /// descriptors, and would unlock its parent's.
 #[derive(Debug)]
-pub(super) struct Ownership {
-    pub(super) dir: StateDir,
-    pub(super) lock: File,
+pub(super) struct Ownership<D: Directory> {
+    pub(super) dir: StateDir<D>,
+    pub(super) lock: D::File,
     pid: u32,
 }
 
-impl Ownership {
-    pub(super) fn new(dir: StateDir, lock: File) -> Self {
+impl<D: Directory> Ownership<D> {
+    pub(super) fn new(dir: StateDir<D>, lock: D::File) -> Self {
         let pid = std::process::id();
         Self { dir, lock, pid }
     }
@@ -38,7 +39,7 @@ impl Ownership {
     }
 }
 
-impl Drop for Ownership {
+impl<D: Directory> Drop for Ownership<D> {
     fn drop(&mut self) {
         if std::process::id() == self.pid {
             // Unlocked already, or there is nobody left to tell.
@@ -51,10 +52,13 @@ impl Drop for Ownership {
 const TRIES: usize = 64;
 
 /// Locks the lock file that the path leads to, without waiting.
-pub(super) fn take_ownership(path: &Path) -> Result<Ownership, AcquireError> {
+pub(super) fn take_ownership<D: Directory>(
+    root: &D,
+    path: &Path,
+) -> Result<Ownership<D>, AcquireError> {
     let failed = |action, source: io::Error| {
         let path = path.join(LOCK);
-        match state_dir::means_symlink(&source) {
+        match means_symlink(&source) {
             true => AcquireError::Unsafe {
                 problem: format!("{LOCK} in it is a symbolic link"),
                 remedy: format!("rm {}", path.display()),
@@ -69,7 +73,7 @@ pub(super) fn take_ownership(path: &Path) -> Result<Ownership, AcquireError> {
     };
     let mut gone = None;
     for _ in 0..TRIES {
-        let dir = match StateDir::create(path) {
+        let dir = match StateDir::create(root, path) {
             Ok(dir) => dir,
             // The directory was removed while it was being made.
             Err(error) if is_not_found(&error) => {
@@ -84,21 +88,21 @@ pub(super) fn take_ownership(path: &Path) -> Result<Ownership, AcquireError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed("open", error)),
         };
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        match lock.lock(Lock::Exclusive) {
+            Ok(true) => {}
+            Ok(false) => {
                 return Err(match owner_of(&dir) {
                     Some(owner) => owner,
                     None => AcquireError::Busy(Hint::read(&lock).map(|hint| hint.phase)),
                 });
             }
-            Err(TryLockError::Error(source)) if state_dir::means_no_locks(&source) => {
+            Err(source) if means_no_locks(&source) => {
                 return Err(AcquireError::NoLocks {
                     path: path.to_owned(),
                     source: Arc::new(source),
                 });
             }
-            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+            Err(error) => return Err(failed("lock", error)),
         }
         // Somebody may have removed the file, or the directory, between the open and the lock.
         let ownership = Ownership::new(dir, lock);
@@ -114,7 +118,7 @@ fn is_not_found(error: &AcquireError) -> bool {
 }
 
 /// The server whose live record is in the directory, as the error that names it.
-pub(super) fn owner_of(dir: &StateDir) -> Option<AcquireError> {
+pub(super) fn owner_of<D: Directory>(dir: &StateDir<D>) -> Option<AcquireError> {
     match look::see(dir).0 {
         Observation::Record(record, LockSeen::Held) => Some(AcquireError::AlreadyRunning(record)),
         _ => None,
@@ -122,7 +126,7 @@ pub(super) fn owner_of(dir: &StateDir) -> Option<AcquireError> {
 }
 
 /// Removes the record, and what writers left that didn't get to the end; says how many files that were.
-pub(super) fn clear(dir: &StateDir) -> Result<usize, AcquireError> {
+pub(super) fn clear<D: Directory>(dir: &StateDir<D>) -> Result<usize, AcquireError> {
     let failed = |action, path: &Path, source| AcquireError::Io {
         action,
         path: path.to_owned(),

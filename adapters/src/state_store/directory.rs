@@ -1,0 +1,195 @@
+//! What the store asks of a file system: these calls, and no others.
+//!
+//! Each is one call to the system, or a few that belong together; what they are put together to stands in the files that
+//! use them. So whoever implements these two traits has the whole store run on it: there is the [disk](super::disk), and in
+//! the tests a model of one that loses its power.
+
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+
+/// An open directory. Paths lead on from it; only those from the [root](Directory::root) have more than one part.
+pub trait Directory: Debug + Send + Sync + Sized + 'static {
+    /// An open file in it.
+    type File: OpenFile;
+
+    /// Where all paths of this file system begin.
+    fn root(&self) -> Self;
+
+    /// The user who asks.
+    fn user() -> u32;
+
+    /// Opens a directory, never through a symbolic link at its end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: [`io::ErrorKind::NotFound`] where there is none, for all such calls.
+    fn open_dir(&self, path: &Path) -> io::Result<Self>;
+
+    /// Makes a directory, private whatever the umask is.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AlreadyExists`], or what else the system says.
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::DirectoryNotEmpty`], or what else the system says.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The names of what is in it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn names(&self) -> io::Result<Vec<OsString>>;
+
+    /// What it is itself.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn stat(&self) -> io::Result<Stat>;
+
+    /// What a path leads to. A symbolic link at its end is not followed.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn stat_at(&self, path: &Path) -> io::Result<Stat>;
+
+    /// Opens a file. Never waits, and never follows a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn open(&self, name: &Path, access: Access) -> io::Result<Self::File>;
+
+    /// Gives a file another name, in place of the file that had it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::IsADirectory`], or what else the system says.
+    fn unlink(&self, name: &Path) -> io::Result<()>;
+}
+
+/// An open file.
+pub trait OpenFile: Debug + Send + Sync + Sized + 'static {
+    /// Whether others can read it while it is locked.
+    const LOCKED_IS_READABLE: bool;
+
+    /// What it is.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, as for all calls.
+    fn stat(&self) -> io::Result<Stat>;
+
+    /// Reads from the beginning on, and no more than `most` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn read(&self, most: usize) -> io::Result<Vec<u8>>;
+
+    /// Writes over what is at the beginning.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn write(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Has what was written outlast a power cut.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Locks it; false if another one's lock is in the way, where that isn't waited for.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn lock(&self, lock: Lock) -> io::Result<bool>;
+
+    /// Gives the lock back.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; but a lock that one holds can always be given back (flock(2)).
+    fn unlock(&self) -> io::Result<()>;
+
+    /// The process that holds a lock on it, as far as the system tells.
+    fn lock_holder(&self) -> Option<u32>;
+
+    /// The same open file under a descriptor whose number is above `above`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn numbered_above(self, above: i32) -> io::Result<Self>;
+}
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Reading and writing. It is made, private, where it is missing.
+    Write,
+    /// The same. It must not be there yet.
+    New,
+}
+
+/// Which lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// One that no other lock goes with.
+    Exclusive,
+    /// One that goes with others of its kind.
+    Shared,
+    /// The same, waited for.
+    SharedInTime,
+}
+
+/// What there is at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Which of all files it is. The number of one that nothing refers to any more is soon another one's.
+    pub id: (i128, u64),
+    /// What kind of file.
+    pub kind: Kind,
+    /// Whose it is.
+    pub user: u32,
+    /// Who may do what with it: the lower twelve bits of chmod(2).
+    pub mode: u64,
+    /// How many bytes it has.
+    pub len: i64,
+    /// When it was last written, in seconds and their billionths.
+    pub modified: (i64, i128),
+}
+
+/// Kinds of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Anything else.
+    Other,
+}

@@ -1,0 +1,237 @@
+//! The file system itself, through the descriptors of directories.
+//!
+//! Whoever swaps a path for another directory meanwhile changes nothing for us. Locks are flock(2) on open file
+//! descriptions, and are always given back by an explicit unlock: a sibling that is just being forked holds copies of our
+//! descriptors for a moment, and a close alone would leave the lock with those.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directory::{Access, Directory, Kind, Lock, OpenFile, Stat};
+
+/// An open directory of the disk, or the working directory, where relative paths begin.
+#[derive(Debug)]
+pub struct DiskDir(Option<OwnedFd>);
+
+const PRIVATE_DIR: Mode = Mode::RWXU;
+const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
+
+impl DiskDir {
+    pub(super) const WORKING: Self = Self(None);
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_ref().map_or(CWD, OwnedFd::as_fd)
+    }
+}
+
+impl Directory for DiskDir {
+    type File = File;
+
+    fn root(&self) -> Self {
+        Self::WORKING
+    }
+
+    fn user() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let fd = rustix::fs::openat(self.fd(), path, flags, Mode::empty())?;
+        Ok(Self(Some(fd)))
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        rustix::fs::mkdirat(self.fd(), path, PRIVATE_DIR)?;
+        // A strange umask may have taken our own rights away.
+        Ok(rustix::fs::chmodat(
+            self.fd(),
+            path,
+            PRIVATE_DIR,
+            AtFlags::empty(),
+        )?)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        match rustix::fs::unlinkat(self.fd(), path, AtFlags::REMOVEDIR) {
+            // The same, on some systems (rmdir(2)).
+            Err(Errno::EXIST) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+            removed => Ok(removed?),
+        }
+    }
+
+    fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(self.fd())? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(stat(&rustix::fs::fstat(self.fd())?))
+    }
+
+    fn stat_at(&self, path: &Path) -> io::Result<Stat> {
+        let found = rustix::fs::statat(self.fd(), path, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(stat(&found))
+    }
+
+    fn open(&self, name: &Path, access: Access) -> io::Result<File> {
+        let how = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::Write => OFlags::RDWR | OFlags::CREATE,
+            Access::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        };
+        let never = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = rustix::fs::openat(self.fd(), name, how | never, PRIVATE_FILE)?;
+        Ok(fd.into())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(rustix::fs::renameat(self.fd(), from, self.fd(), to)?)
+    }
+
+    fn unlink(&self, name: &Path) -> io::Result<()> {
+        match rustix::fs::unlinkat(self.fd(), name, AtFlags::empty()) {
+            // Of a directory, outside of Linux (unlink(2)).
+            #[cfg(not(target_os = "linux"))]
+            Err(Errno::PERM) => Err(io::ErrorKind::IsADirectory.into()),
+            removed => Ok(removed?),
+        }
+    }
+}
+
+impl OpenFile for File {
+    const LOCKED_IS_READABLE: bool = true;
+
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(stat(&rustix::fs::fstat(self)?))
+    }
+
+    fn read(&self, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; most];
+        let mut len = 0;
+        loop {
+            match self.read_at(&mut bytes[len..], len as u64) {
+                Ok(0) => break,
+                Ok(more) => len += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, 0)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn lock(&self, lock: Lock) -> io::Result<bool> {
+        let locked = match lock {
+            Lock::Exclusive => self.try_lock(),
+            Lock::Shared => self.try_lock_shared(),
+            Lock::SharedInTime => self.lock_shared().map_err(TryLockError::Error),
+        };
+        match locked {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        Self::unlock(self)
+    }
+
+    /// By `/proc/locks` (proc_locks(5)), without trying the lock.
+    #[cfg(target_os = "linux")]
+    fn lock_holder(&self) -> Option<u32> {
+        /// The kernel may leave a line out while other locks come and go.
+        const READS: u32 = 3;
+
+        let found = rustix::fs::fstat(self).ok()?;
+        let (major, minor) = (
+            rustix::fs::major(found.st_dev),
+            rustix::fs::minor(found.st_dev),
+        );
+        let wanted = format!("{major:02x}:{minor:02x}:{}", found.st_ino);
+        // Columns: number, (-> for who waits,) class, kind, mode, pid, file, range.
+        let listed = |locks: String| {
+            let of_file = |line: &&str| line.contains(" FLOCK ") && !line.contains(" -> ");
+            locks.lines().filter(of_file).find_map(|line| {
+                let mut words = line.split_ascii_whitespace().rev().skip(2);
+                (words.next()? == wanted).then(|| words.next()?.parse().ok())?
+            })
+        };
+        (0..READS).find_map(|_| std::fs::read_to_string("/proc/locks").ok().and_then(listed))
+    }
+
+    /// Here it can't be told without trying the lock.
+    #[cfg(not(target_os = "linux"))]
+    fn lock_holder(&self) -> Option<u32> {
+        None
+    }
+
+    fn numbered_above(self, above: i32) -> io::Result<Self> {
+        /// Below this there is room for what a process opens later, and what must go after the proof when it dies: a socket
+        /// whose end tells others to stop what still serves for it. Closing one, or a watch of a directory, can take tens
+        /// of milliseconds.
+        const ROOM: i32 = 256;
+
+        let least = above.saturating_add(1);
+        let number = |least| rustix::io::fcntl_dupfd_cloexec(&self, least).map(Self::from);
+        match number(least.max(ROOM)) {
+            Err(Errno::INVAL | Errno::MFILE) if self.as_raw_fd() >= least => Ok(self),
+            Err(Errno::INVAL | Errno::MFILE) => Ok(number(least)?),
+            numbered => Ok(numbered?),
+        }
+    }
+}
+
+/// Whether the error says that the file system has no locks.
+pub(super) fn means_no_locks(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
+    )
+}
+
+/// Whether the error says that the name is a symbolic link that wasn't followed.
+pub(super) fn means_symlink(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
+}
+
+fn stat(found: &rustix::fs::Stat) -> Stat {
+    Stat {
+        // The types of these fields differ between systems.
+        id: (found.st_dev.into(), found.st_ino),
+        kind: match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Link,
+            _ => Kind::Other,
+        },
+        user: found.st_uid,
+        mode: u64::from(found.st_mode) & 0o7777,
+        len: found.st_size,
+        modified: (found.st_mtime, found.st_mtime_nsec.into()),
+    }
+}
