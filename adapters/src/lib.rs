@@ -39,23 +39,39 @@ pub mod port_picker {
 /// Servers.
 pub mod http_server {
     mod app;
+    mod body;
     #[cfg(all(unix, feature = "child-process"))]
     mod child_process;
+    mod code;
     mod connection;
+    mod crowd;
     mod gate;
     mod in_process;
     mod incoming;
+    mod limits;
     mod memory;
 
     pub use app::{App, AppContext, StopSignal};
+    pub use body::{BodyError, RequestBody};
     #[cfg(all(unix, feature = "child-process"))]
     pub use child_process::{
         ChildConfig, ChildListener, ChildProcess, ChildView, InvalidReadiness, Orphans,
         Passthrough, Readiness, Told, Warn, close_inherited, itself, run_hidden_verb,
     };
-    pub use gate::{Access, HostPolicy};
+    pub use code::{AskError, ask_for_link};
+    pub use gate::{
+        Access, Admission, AllowedHost, AllowedOrigin, CODE_LIFETIME, HostPolicy, InvalidHost,
+        InvalidOrigin,
+    };
     pub use in_process::{HttpConfig, InProcess};
+    pub use limits::Limits;
     pub use memory::{MemoryHttp, MemoryServer};
+
+    /// Who may ask, by itself, for the tests and the fuzzer.
+    #[doc(hidden)]
+    pub mod rules {
+        pub use super::gate::{Refusal, Rules};
+    }
 
     /// A child process' tree by itself, for the tests.
     #[cfg(all(unix, feature = "child-process"))]

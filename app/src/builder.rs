@@ -1,10 +1,14 @@
 //! What a program says about its server before it starts it.
 
+use std::io;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daymark_adapters::http_server::{App, AppContext, HostPolicy, HttpConfig, InProcess};
+use daymark_adapters::http_server::{
+    Access, Admission, AllowedHost, AllowedOrigin, App, AppContext, HostPolicy, HttpConfig,
+    InProcess,
+};
 use daymark_adapters::identity;
 use daymark_adapters::port_picker::{Inherited, Loopback};
 use daymark_core::port_picker::PortPreference;
@@ -49,6 +53,9 @@ struct Settings {
     start_timeout: Duration,
     token: TokenWish,
     handle_signals: bool,
+    hosts: Vec<String>,
+    any_host: bool,
+    origins: Vec<String>,
     http: HttpConfig,
 }
 
@@ -80,6 +87,9 @@ impl Builder {
             start_timeout: Duration::from_secs(10),
             token: TokenWish::None,
             handle_signals: false,
+            hosts: Vec::new(),
+            any_host: false,
+            origins: Vec::new(),
             http: HttpConfig::default(),
         };
         Self { settings, app: () }
@@ -173,11 +183,17 @@ impl Settings {
             TokenWish::This(token) => Some(token),
         };
         let inherited = self.inherit.then(Inherited::from_env).flatten();
+        let instance_id = identity::new_instance_id().map_err(random())?;
+        let admission = match &token {
+            Some(token) => Some(Admission::new(token.clone(), instance_id).map_err(random())?),
+            None => None,
+        };
         let mut http = self.http;
-        http.access.token.clone_from(&token);
+        http.access = access(&self.hosts, self.any_host, &self.origins)?;
+        http.access.admission.clone_from(&admission);
         let plan = Plan {
             name,
-            instance_id: identity::new_instance_id().map_err(random())?,
+            instance_id,
             pid: std::process::id(),
             origin: identity::origin().clone(),
             app: self.about,
@@ -207,8 +223,28 @@ impl Settings {
             None if self.ipv6 => compose::launch(Loopback::V6, http, parts),
             None => compose::launch(Loopback::V4, http, parts),
         };
-        launched.map(Prepared::new)
+        launched.map(|launched| Prepared::new(launched, admission))
     }
+}
+
+/// Who may ask, apart from tokens.
+fn access(hosts: &[String], any_host: bool, origins: &[String]) -> Result<Access, StartError> {
+    let hosts: Result<Vec<AllowedHost>, _> = hosts.iter().map(|host| host.parse()).collect();
+    let origins: Result<_, _> = origins.iter().map(|origin| origin.parse()).collect();
+    let mut access = Access::default();
+    let hosts = hosts.map_err(|error| setup("allow a host")(invalid(error)))?;
+    access.hosts = match (any_host, hosts.is_empty()) {
+        (true, _) => HostPolicy::Any,
+        (false, true) => HostPolicy::Own,
+        (false, false) => HostPolicy::Also(hosts),
+    };
+    let origins: Result<Vec<AllowedOrigin>, _> = origins;
+    access.origins = origins.map_err(|error| setup("allow an origin")(invalid(error)))?;
+    Ok(access)
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
 /// How often a server looks after its record even if the system tells of no change.
@@ -253,7 +289,10 @@ impl<A> Builder<A> {
         self
     }
 
-    /// Asks clients for a secret, made fresh for this run. It stands in the record, which only this user can read.
+    /// Asks clients for a secret of 256 bits, made fresh for this run. It stands in the record, which only this user can
+    /// read. Programs show it as `Authorization: Bearer …`; browsers come by a [link](Server::one_time_link).
+    ///
+    /// Requests for the path `/.daymark/code` don't reach the app then.
     pub fn require_token(mut self) -> Self {
         self.settings.token = TokenWish::Fresh;
         self
@@ -286,36 +325,61 @@ impl<A> Builder<A> {
         self
     }
 
-    /// Answers requests under this host name too, not only under this machine's own. A name that anybody can point at this
-    /// machine opens it to web pages (DNS rebinding).
+    /// Answers requests under this name too, not only under the server's own address with its port. `my.dev:3000` is meant in
+    /// whole; without a port, `my.dev` means none or the server's own. A name that anybody can point at this machine opens it
+    /// to web pages (DNS rebinding).
+    ///
+    /// What isn't a host makes the start fail.
     pub fn allow_host(mut self, host: impl Into<String>) -> Self {
-        let hosts = &mut self.settings.http.access.hosts;
-        *hosts = match std::mem::take(hosts) {
-            HostPolicy::Also(mut names) => {
-                names.push(host.into());
-                HostPolicy::Also(names)
-            }
-            HostPolicy::Any => HostPolicy::Any,
-            _ => HostPolicy::Also(vec![host.into()]),
-        };
+        self.settings.hosts.push(host.into());
         self
     }
 
     /// Answers requests under every host name. Only for what any web page may see and do.
     pub fn allow_any_host(mut self) -> Self {
-        self.settings.http.access.hosts = HostPolicy::Any;
+        self.settings.any_host = true;
         self
     }
 
-    /// How many connections at a time; more wait in the kernel's queue. 10,000 if nothing is said.
+    /// Lets pages of this origin, as `http://localhost:5173`, send requests, not only the server's own. What they may read of
+    /// the answers is said by CORS headers, and those are the app's: none is added here.
+    ///
+    /// What isn't an origin makes the start fail.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.settings.origins.push(origin.into());
+        self
+    }
+
+    /// How many connections at a time; more wait in the kernel's queue, and take the places of those that are idle, or that
+    /// keep the server waiting. 1,024 if nothing is said.
     pub fn max_connections(mut self, max: u32) -> Self {
-        self.settings.http.max_connections = max;
+        self.settings.http.limits.max_connections = max;
+        self
+    }
+
+    /// How long a request's head may be, in bytes; more is answered with 431. 64 KiB if nothing is said, and never less than
+    /// 8 KiB. A head has 100 headers at most.
+    pub fn max_header_bytes(mut self, max: usize) -> Self {
+        self.settings.http.limits.max_header_bytes = max;
         self
     }
 
     /// How long a client may take to send a request's head, and to stay silent between requests. 30 s if nothing is said.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.http.header_timeout = timeout;
+        self.settings.http.limits.header_timeout = timeout;
+        self
+    }
+
+    /// For how long a handler waits for a request's body, in all: then reading it fails. Each KiB that arrives gives a second
+    /// of that back. 30 s if nothing is said.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.http.limits.body_timeout = timeout;
+        self
+    }
+
+    /// How long a client may read nothing of an answer, before it is cut off. 60 s if nothing is said.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.http.limits.send_timeout = timeout;
         self
     }
 

@@ -4,6 +4,7 @@
 //! record: see [`Place::connect`] and [`Place::stop`].
 
 mod connect;
+mod link;
 mod process;
 mod restart;
 mod stop;
@@ -25,6 +26,7 @@ use thiserror::Error;
 use crate::directories;
 
 pub use connect::{ConnectError, Connection};
+pub use link::LinkError;
 pub use restart::RestartServerError;
 pub use stop::{StopOptions, StopServerError, Stopped};
 pub use watch::{WaitError, Watch};

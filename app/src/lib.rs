@@ -17,7 +17,9 @@ pub mod cli;
 mod directory;
 
 pub use builder::{Builder, Given, Port};
-pub use daymark_adapters::http_server::{App, AppContext, StopSignal};
+pub use daymark_adapters::http_server::{
+    App, AppContext, AskError, BodyError, InvalidHost, InvalidOrigin, RequestBody, StopSignal,
+};
 pub use daymark_core::clock::Timestamp;
 pub use daymark_core::http_server::{ServeError, ServerEnd, ServerStats, Trouble};
 pub use daymark_core::port_picker::PickError;
@@ -31,9 +33,9 @@ pub use daymark_core::{
     StopError, StopReport,
 };
 pub use discovery::{
-    ConnectError, Connection, Place, PlaceError, RestartServerError, Sighting, StopOptions,
-    StopServerError, Stopped, WaitError, Watch, connect, discover, list, wait_down, wait_ready,
-    watch,
+    ConnectError, Connection, LinkError, Place, PlaceError, RestartServerError, Sighting,
+    StopOptions, StopServerError, Stopped, WaitError, Watch, connect, discover, list, wait_down,
+    wait_ready, watch,
 };
 pub use server::{Prepared, Server};
 pub use signals::{FirstSignal, Signal};

@@ -1,11 +1,13 @@
 //! A server that runs: what its owner may ask of it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use daymark_adapters::http_server::Admission;
 use daymark_core::http_server::ServerStats;
 use daymark_core::record::{ServerRecord, Token};
 use daymark_core::{Events, Handle, StartError, StopError, StopReport};
@@ -44,6 +46,7 @@ struct Run {
     handle: Handle,
     record_path: PathBuf,
     first_signal: FirstSignal,
+    admission: Option<Admission>,
     control: Option<JoinHandle<()>>,
 }
 
@@ -67,11 +70,12 @@ impl Drop for Run {
 pub struct Prepared(Run);
 
 impl Prepared {
-    pub(crate) fn new(launched: Launched) -> Self {
+    pub(crate) fn new(launched: Launched, admission: Option<Admission>) -> Self {
         Self(Run {
             handle: launched.handle,
             record_path: launched.record_path,
             first_signal: launched.first_signal,
+            admission,
             control: Some(launched.control),
         })
     }
@@ -161,6 +165,19 @@ impl Server {
     #[must_use]
     pub fn token(&self) -> Option<&Token> {
         self.record.token.as_ref()
+    }
+
+    /// A link that lets one browser in, once, within a minute: it holds a code, and not the token. Where no token is asked
+    /// for, the plain URL.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random source.
+    pub fn one_time_link(&self) -> io::Result<String> {
+        match &self.run.admission {
+            Some(admission) => admission.link(&self.url()),
+            None => Ok(self.url()),
+        }
     }
 
     /// Whether it serves, and no stop has begun.

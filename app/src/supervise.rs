@@ -106,7 +106,7 @@ impl Supervised {
             signals: Some(first_signal),
         };
         let launched = compose::launch(ports, child, parts)?;
-        Ok((Prepared::new(launched), view))
+        Ok((Prepared::new(launched, None), view))
     }
 }
 

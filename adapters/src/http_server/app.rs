@@ -6,16 +6,17 @@ use bytes::Bytes;
 use daymark_core::record::Endpoint;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::Service;
+
+use super::body::RequestBody;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What can be served: any cloneable tower service over HTTP requests, an axum `Router` for one.
 pub trait App:
     Service<
-        Request<Incoming>,
+        Request<RequestBody>,
         Response = Response<<Self as App>::Body>,
         Error = <Self as App>::Failure,
         Future = <Self as App>::Answer,
@@ -35,7 +36,7 @@ pub trait App:
 
 impl<S, B> App for S
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: Send, Future: Send>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Send, Future: Send>
         + Clone
         + Send
         + Sync

@@ -1,4 +1,5 @@
-//! One connection, from accept to close: counted, ended gently at a drain, and cut at once when it is idle then.
+//! One connection, from accept to close: counted, ended gently at a drain or for another one, and cut at once when it is
+//! idle then.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -18,15 +19,17 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Sleep;
 
 use super::app::App;
-use super::gate::{self, Access};
+use super::crowd::{Crowd, Tenant};
+use super::gate::{self, Gate};
+use super::limits::Limits;
 
 /// What all connections of a server count together.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    open: AtomicU64,
-    accepted: AtomicU64,
+    pub(super) crowd: Crowd,
     begun: AtomicU64,
     finished: AtomicU64,
 }
@@ -38,8 +41,8 @@ impl Counts {
         let finished = self.finished();
         stats.total_requests = self.begun.load(Ordering::Acquire);
         stats.requests = stats.total_requests - finished;
-        stats.total_connections = self.accepted.load(Ordering::Relaxed);
-        stats.connections = self.open.load(Ordering::Relaxed);
+        stats.total_connections = self.crowd.came();
+        stats.connections = self.crowd.len() as u64;
         stats
     }
 
@@ -52,9 +55,9 @@ impl Counts {
 #[derive(Debug)]
 pub(super) struct Connection {
     counts: Arc<Counts>,
-    /// Requests of this connection whose answer the kernel hasn't taken in full yet.
-    active: AtomicU32,
-    /// Those among them whose answer is complete, and waits to be sent.
+    limits: Limits,
+    tenant: Arc<Tenant>,
+    /// Requests whose answer is complete, and waits to be sent.
     unsent: AtomicU32,
     upgraded: AtomicBool,
     /// A drain has begun: what the client has sent by now still counts.
@@ -66,18 +69,29 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(counts: Arc<Counts>, place: OwnedSemaphorePermit) -> Arc<Self> {
-        counts.accepted.fetch_add(1, Ordering::Relaxed);
-        counts.open.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn new(
+        counts: Arc<Counts>,
+        limits: Limits,
+        place: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            tenant: counts.crowd.add(),
             counts,
-            active: AtomicU32::new(0),
+            limits,
             unsent: AtomicU32::new(0),
             upgraded: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             _place: place,
         })
+    }
+
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn tenant(&self) -> &Tenant {
+        &self.tenant
     }
 
     pub(super) fn request(self: &Arc<Self>) -> RequestGuard {
@@ -93,13 +107,13 @@ impl Connection {
     }
 
     fn begin(&self) {
-        self.active.fetch_add(1, Ordering::Relaxed);
+        self.tenant.begin();
         self.counts.begun.fetch_add(1, Ordering::AcqRel);
     }
 
     fn end(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
-        self.counts.finished.fetch_add(1, Ordering::AcqRel);
+        let finished = self.counts.finished.fetch_add(1, Ordering::AcqRel);
+        self.tenant.end(finished);
     }
 
     /// The kernel has taken all there was to send.
@@ -114,7 +128,7 @@ impl Connection {
     }
 
     fn is_idle(&self) -> bool {
-        self.active.load(Ordering::Relaxed) == 0 && !self.has_unread()
+        !self.tenant.is_active() && !self.has_unread()
     }
 }
 
@@ -124,7 +138,7 @@ impl Drop for Connection {
         if *self.upgraded.get_mut() {
             self.end();
         }
-        self.counts.open.fetch_sub(1, Ordering::Relaxed);
+        self.counts.crowd.remove(&self.tenant);
     }
 }
 
@@ -138,13 +152,13 @@ impl Drop for RequestGuard {
     }
 }
 
-/// Serves one connection until it closes, or until a drain finds nothing left to do on it.
+/// Serves one connection until it closes, or until a drain or another one in need of its place finds nothing left to do on
+/// it.
 pub(super) async fn serve<S: App>(
     stream: std::net::TcpStream,
     connection: Arc<Connection>,
     app: S,
-    access: Arc<Access>,
-    header_timeout: Duration,
+    gate: Arc<Gate>,
     mut draining: watch::Receiver<bool>,
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else {
@@ -152,20 +166,22 @@ pub(super) async fn serve<S: App>(
     };
     // Else a small frame waits for the last one's acknowledgement, up to 40 ms (tcp(7)). Not worth losing a connection.
     let _ = stream.set_nodelay(true);
-    let port = stream.local_addr().map_or(0, |addr| addr.port());
 
+    let limits = connection.limits;
     let io = TokioIo::new(Tracked {
         stream,
         connection: connection.clone(),
+        stalled: None,
     });
     let shared = connection.clone();
-    let service = service_fn(move |request| {
-        gate::answer(app.clone(), access.clone(), port, shared.clone(), request)
-    });
+    let service =
+        service_fn(move |request| gate::answer(app.clone(), gate.clone(), shared.clone(), request));
     let mut http = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
+            .header_read_timeout(limits.header_timeout)
+            .max_header_size(limits.max_header_bytes)
+            .max_buf_size(limits.max_header_bytes)
             .serve_connection(io, service)
             .with_upgrades()
     );
@@ -174,6 +190,11 @@ pub(super) async fn serve<S: App>(
         biased;
         _ = &mut http => return,
         _ = draining.wait_for(|draining| *draining) => {}
+        () = connection.tenant.asked_to_leave() => {
+            if connection.tenant.is_overdue() {
+                return;
+            }
+        }
     }
     connection.draining.store(true, Ordering::Relaxed);
     std::future::poll_fn(|cx| {
@@ -197,6 +218,8 @@ pub(super) async fn serve<S: App>(
 struct Tracked {
     stream: TcpStream,
     connection: Arc<Connection>,
+    /// The client reads nothing, and until when that is waited for.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tracked {
@@ -206,6 +229,27 @@ impl Tracked {
         SockRef::from(&self.stream)
             .peek(&mut one)
             .is_ok_and(|n| n > 0)
+    }
+
+    /// Fails in place of a write that the client has held up for too long.
+    fn in_time(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let connection = &self.connection;
+        if written.is_ready() {
+            if self.stalled.take().is_some() {
+                connection.tenant.keeps_up();
+            }
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| {
+            connection.tenant.keeps_waiting(Duration::ZERO);
+            Box::pin(tokio::time::sleep(connection.limits.send_timeout))
+        });
+        let too_long = |()| Err(io::ErrorKind::TimedOut.into());
+        stalled.as_mut().poll(cx).map(too_long)
     }
 }
 
@@ -230,7 +274,8 @@ impl AsyncWrite for Tracked {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.in_time(written, cx)
     }
 
     fn poll_write_vectored(
@@ -238,7 +283,8 @@ impl AsyncWrite for Tracked {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.in_time(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,48 +20,36 @@ use daymark_core::port_picker::Listener as _;
 use daymark_core::record::Endpoint;
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::app::{App, AppContext, StopSignal};
 use super::connection::{self, Connection, Counts};
-use super::gate::Access;
+use super::gate::{Access, Gate};
 use super::incoming::{Gravity, Incoming as Queue, gravity};
+use super::limits::Limits;
 use crate::port_picker::BoundListener;
 
 /// How to serve.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct HttpConfig {
-    /// How long a client may take to send a request's head, and to stay silent between requests.
-    pub header_timeout: Duration,
-    /// How many connections at a time, as far as the process may have descriptors. More wait in the kernel's queue.
-    pub max_connections: u32,
+    /// What clients are held to.
+    pub limits: Limits,
     /// How many `daymark-http` threads; as many as there are processors where 0.
     pub threads: usize,
     /// Who may ask.
     pub access: Access,
 }
 
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            header_timeout: Duration::from_secs(30),
-            max_connections: 10_000,
-            threads: 0,
-            access: Access::default(),
-        }
-    }
-}
-
 /// How long to wait for threads at the end: enough for tasks to be dropped, nothing that a stop would notice.
 const THREADS_END: Duration = Duration::from_millis(200);
 
-/// Longer than any server runs, and short enough to be added to a point in time.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// How long to leave the accept queue alone when the process is out of descriptors or memory.
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(50);
+
+/// How long to wait, when all places are taken and somebody wants one, before it is looked again who might leave.
+const FULL: Duration = Duration::from_millis(50);
 
 /// Serves what `make` makes, once.
 pub struct InProcess<F> {
@@ -122,7 +111,8 @@ where
         let made = runtime.handle().spawn_blocking(move || make(context)).await;
         let app =
             made.map_err(|panicked| failed("its app cannot be made", panic_text(panicked)))?;
-        let all_places = self.config.max_connections.clamp(1, descriptors_to_spare());
+        let limits = self.config.limits.in_range();
+        let all_places = limits.max_connections;
         let places = Arc::new(Semaphore::new(all_places as usize));
         let counts = Arc::new(Counts::default());
         let (over, accept_over) = watch::channel(None);
@@ -131,8 +121,8 @@ where
             listener,
             http: runtime.handle(),
             app,
-            access: Arc::new(self.config.access.clone()),
-            header_timeout: self.config.header_timeout.min(FOREVER),
+            gate: Arc::new(Gate::new(&self.config.access, endpoint.port().get())),
+            limits,
             counts: counts.clone(),
             places: places.clone(),
             draining,
@@ -199,8 +189,8 @@ struct Accepting<S> {
     listener: Arc<BoundListener>,
     http: Handle,
     app: S,
-    access: Arc<Access>,
-    header_timeout: Duration,
+    gate: Arc<Gate>,
+    limits: Limits,
     counts: Arc<Counts>,
     places: Arc<Semaphore>,
     draining: watch::Receiver<bool>,
@@ -213,11 +203,6 @@ impl<S: App> Accepting<S> {
         let queue = Queue::of(self.listener.clone())?;
         let mut draining = self.draining.clone();
         loop {
-            let place = tokio::select! {
-                biased;
-                _ = draining.wait_for(|draining| *draining) => break,
-                place = self.places.clone().acquire_owned() => place.map_err(io::Error::other)?,
-            };
             let accepted = tokio::select! {
                 biased;
                 _ = draining.wait_for(|draining| *draining) => break,
@@ -225,7 +210,10 @@ impl<S: App> Accepting<S> {
             };
             match accepted {
                 Ok((stream, peer)) if self.is_probe(peer) => drop(stream),
-                Ok((stream, _)) => self.serve(stream, place),
+                Ok((stream, _)) => match self.place(&mut draining).await? {
+                    Some(place) => self.serve(stream, place),
+                    None => break,
+                },
                 Err(error) => match gravity(&error) {
                     Gravity::OneConnection => {}
                     Gravity::Resources => tokio::time::sleep(OUT_OF_RESOURCES).await,
@@ -242,13 +230,33 @@ impl<S: App> Accepting<S> {
         Ok(())
     }
 
-    fn serve(&self, stream: std::net::TcpStream, place: tokio::sync::OwnedSemaphorePermit) {
+    /// A place for one more connection. Where there is none, somebody who isn't busy is asked to leave. None when a drain
+    /// begins meanwhile.
+    async fn place(
+        &self,
+        draining: &mut watch::Receiver<bool>,
+    ) -> io::Result<Option<OwnedSemaphorePermit>> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(Some(place));
+        }
+        let mut place = pin!(self.places.clone().acquire_owned());
+        loop {
+            self.counts.crowd.ask_one_to_leave();
+            tokio::select! {
+                biased;
+                place = &mut place => return place.map(Some).map_err(io::Error::other),
+                _ = draining.wait_for(|draining| *draining) => return Ok(None),
+                () = tokio::time::sleep(FULL) => {}
+            }
+        }
+    }
+
+    fn serve(&self, stream: std::net::TcpStream, place: OwnedSemaphorePermit) {
         self.http.spawn(connection::serve(
             stream,
-            Connection::new(self.counts.clone(), place),
+            Connection::new(self.counts.clone(), self.limits, place),
             self.app.clone(),
-            self.access.clone(),
-            self.header_timeout,
+            self.gate.clone(),
             self.draining.clone(),
         ));
     }
@@ -394,19 +402,6 @@ impl RunningServer for Running {
     fn stats(&self) -> ServerStats {
         self.counts.stats()
     }
-}
-
-/// How many connections leave the process enough descriptors for everything else (getrlimit(2)).
-#[cfg(unix)]
-fn descriptors_to_spare() -> u32 {
-    use rustix::process::{Resource, getrlimit};
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    u32::try_from(limit - limit / 4).unwrap_or(u32::MAX).max(1)
-}
-
-#[cfg(not(unix))]
-const fn descriptors_to_spare() -> u32 {
-    u32::MAX
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -10,6 +10,7 @@ use clap::{
     ArgMatches, Args, ColorChoice, Command, CommandFactory as _, Parser, Subcommand, ValueEnum,
 };
 use clap_complete::Shell;
+use daymark_adapters::http_server::AllowedHost;
 
 use super::duration;
 
@@ -86,6 +87,8 @@ pub(super) enum Verb {
     /// List the servers that are running
     List(ListArgs),
     /// Open a live server in the browser
+    ///
+    /// If it asks for a secret, the browser is shown a link with a code that works once, and keeps a cookie.
     Open(OpenArgs),
     /// Wait until a server is ready, or down
     Wait(WaitArgs),
@@ -133,7 +136,15 @@ pub(super) struct ServeArgs {
     /// Serve files whose names begin with a dot
     #[arg(long, env = "DAYMARK_HIDDEN", value_parser = FalseyValueParser::new())]
     pub(super) hidden: bool,
-    /// Ask for a secret, which `daymark open` and `daymark url --with-token` know
+    /// Answer to this name as well: my.dev:3000, or my.dev for no port or the server's own; may be given more than once
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "DAYMARK_ALLOW_HOST",
+        value_delimiter = ','
+    )]
+    pub(super) allow_host: Vec<AllowedHost>,
+    /// Ask for a secret: programs find it in server.json, browsers get in by `daymark open`
     #[arg(long, env = "DAYMARK_REQUIRE_TOKEN", value_parser = FalseyValueParser::new())]
     pub(super) require_token: bool,
     /// How long requests may take to finish when it stops
@@ -163,7 +174,8 @@ pub(super) struct UrlArgs {
     /// The server [default: the current directory's name]
     #[arg(env = "DAYMARK_NAME")]
     pub(super) name: Option<String>,
-    /// Include the secret, if the server asks for one
+    /// Print a link that lets one browser in, once, within a minute, if the server asks for a secret; with --json, the secret
+    /// as well
     #[arg(long, env = "DAYMARK_WITH_TOKEN", value_parser = FalseyValueParser::new())]
     pub(super) with_token: bool,
 }

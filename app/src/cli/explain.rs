@@ -10,8 +10,8 @@ use daymark_core::port_picker::PickError;
 use daymark_core::state_store::{AcquireError, PublishError};
 
 use crate::{
-    ConnectError, InvalidName, Leftover, PlaceError, Presence, RestartServerError, Sighting,
-    StartError, StopCause, StopReport, StopServerError, directories,
+    ConnectError, InvalidName, Leftover, LinkError, PlaceError, Presence, RestartServerError,
+    Sighting, StartError, StopCause, StopReport, StopServerError, directories,
 };
 
 use super::args::Awaited;
@@ -252,6 +252,21 @@ pub(super) fn cause(cause: &StopCause, selector: &str) -> Option<Failure> {
         )),
         _ => None,
     }
+}
+
+pub(super) fn link(error: &LinkError, selector: &str) -> Failure {
+    match error {
+        LinkError::Connect(error) => connect(error, selector),
+        _ => no_link(&chain(error), selector),
+    }
+}
+
+pub(super) fn no_link(why: &str, selector: &str) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("there is no link for a browser: {why}"),
+        format!("if that stays so: daymark stop {selector}, then start it anew"),
+    )
 }
 
 pub(super) fn connect(error: &ConnectError, selector: &str) -> Failure {

@@ -4,25 +4,18 @@ use super::args::OpenArgs;
 use super::exit::{Exit, Failure};
 use super::json::Object;
 use super::place::Target;
-use super::{Context, block_on, browser, explain, seen, url};
+use super::{Context, browser, explain, seen, url};
 
 pub(super) fn run(args: &OpenArgs, context: &Context) -> Result<Exit, Failure> {
     let target = Target::find(args.name.as_deref(), context)?;
     let sighting = target.place.look();
-    let mut record = match sighting.record.clone() {
+    let record = match &sighting.record {
         Some(record) if sighting.is_live() => record,
         _ => return Err(seen::not_live(&sighting, &target.selector)),
     };
-    target.mention_namesake(&record, &context.output);
-    if record.token.is_some() {
-        // The secret is for nobody but the record's writer.
-        let proven = block_on(target.place.connect())?;
-        record = proven
-            .map_err(|error| explain::connect(&error, &target.selector))?
-            .record;
-    }
-    browser::show(&url::with_token(&record))
-        .map_err(|error| explain::browser(&error, &target.selector))?;
+    target.mention_namesake(record, &context.output);
+    let link = url::one_time_link(&target)?;
+    browser::show(&link).map_err(|error| explain::browser(&error, &target.selector))?;
     let shown = record.endpoint.url();
     match context.output.json {
         true => context.output.object(&Object::new().with("url", shown)),

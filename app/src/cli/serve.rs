@@ -8,14 +8,14 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use crate::directory::Directory;
-use crate::{Port, Prepared, Server, ServerRecord, StartError, StopReport};
+use crate::{Port, Prepared, Server, StartError, StopReport};
 
 use super::args::ServeArgs;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::place::{self, parse_name};
 use super::telling::{Manner, Telling, conclude, report_of, without_failure};
-use super::{Context, block_on, browser, explain, url};
+use super::{Context, block_on, browser, explain};
 
 pub(super) fn run(args: &ServeArgs, context: Context) -> Exit {
     let made = Serving::make(args, &context);
@@ -65,6 +65,9 @@ impl Serving {
             .drain(args.drain)
             .handle_signals()
             .app(app);
+        for host in &args.allow_host {
+            builder = builder.allow_host(host.to_string());
+        }
         if args.require_token {
             builder = builder.require_token();
         }
@@ -132,17 +135,17 @@ impl Serving {
         let mut stopped = pin!(handle.wait_stopped());
         let report = tokio::select! {
             report = &mut stopped => report,
-            () = self.open(server.record(), output) => stopped.await,
+            () = self.open(&server, output) => stopped.await,
         };
         report.map_err(|_| StartError::Gone)
     }
 
-    async fn open(&self, record: &ServerRecord, output: &Output) {
+    async fn open(&self, server: &Server, output: &Output) {
         if !self.open {
             return;
         }
-        let url = url::with_token(record);
-        let opened = tokio::task::spawn_blocking(move || browser::show(&url)).await;
+        let link = server.one_time_link();
+        let opened = tokio::task::spawn_blocking(move || browser::show(&link?)).await;
         if let Ok(Err(error)) = opened {
             let failure = explain::browser(&error, &self.telling.selector);
             output.warning(&format!("{}; {}", failure.sentence, failure.hint));
