@@ -15,7 +15,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("found {}", found.url().unwrap_or_default());
 
     let mut connection = daymark::connect("hello").await?;
-    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    // Servers answer to their own address only.
+    let host = connection.record.endpoint.addr();
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     connection.stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     connection.stream.read_to_string(&mut answer).await?;

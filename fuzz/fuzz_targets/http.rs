@@ -9,18 +9,20 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use daymark_adapters::http_server::{HttpConfig, InProcess};
+use daymark_adapters::http_server::{HostPolicy, HttpConfig, InProcess, RequestBody};
 use daymark_adapters::port_picker::Loopback;
 use daymark_core::http_server::{HttpServer as _, RunningServer};
 use daymark_core::port_picker::{Listener as _, PortPicker as _, PortPreference};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 
 /// Far more than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Inputs can't know the port, so these names will do without one.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -44,6 +46,8 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let addr = picked.listener.endpoint().addr();
         let mut config = HttpConfig::default();
         config.threads = 1;
+        let names = NAMES.map(|name| name.parse().expect("a host"));
+        config.access.hosts = HostPolicy::Also(names.into());
         let server = InProcess::new(|_| tower::service_fn(app), config);
         let running = server
             .start(Arc::new(picked.listener))
@@ -61,7 +65,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
 
 /// Reads what it gets and says how much that was. Upgrades when asked to.
 async fn app(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
     for host in request.headers().get_all(header::HOST) {
         assert!(is_this_machine(host.as_bytes()), "{host:?} got through");
@@ -86,21 +90,11 @@ async fn app(
     Ok(response)
 }
 
-/// A judgement of its own, and not the server's code: only what a browser sends for loopback.
+/// A judgement of its own, and not the server's code: one of the names, with the server's port or none.
 fn is_this_machine(host: &[u8]) -> bool {
-    let host = std::str::from_utf8(host)
-        .unwrap_or("?")
-        .to_ascii_lowercase();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => &host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+    let own = format!(":{}", SERVER.addr.port());
+    NAMES.contains(&host.strip_suffix(&own).unwrap_or(&host))
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -9,10 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daymark::Server;
+use daymark::{RequestBody, Server};
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use self::figures::{Contender, compare};
@@ -54,7 +53,7 @@ fn main() {
             let builder = Server::builder("bench").state_dir(&ours);
             let began = Instant::now();
             let server = builder
-                .app(tower::service_fn(answer))
+                .app(tower::service_fn(answer::<RequestBody>))
                 .start()
                 .expect("it starts");
             let took = began.elapsed();
@@ -65,7 +64,7 @@ fn main() {
     compare("in-process start to ready", ROUNDS, contenders);
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+async fn answer<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
     Ok(Response::new(Full::default()))
 }
 

@@ -7,10 +7,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daymark::Server;
+use daymark::{RequestBody, Server};
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -35,7 +34,7 @@ fn main() {
     let server = Server::builder("bench")
         .state_dir(dir.path().join("state"))
         .threads(threads)
-        .app(tower::service_fn(answer))
+        .app(tower::service_fn(answer::<RequestBody>))
         .start()
         .expect("it starts");
     let clients = Builder::new_current_thread()
@@ -83,7 +82,7 @@ fn main() {
     }
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new(Full::from("hello")))
 }
 

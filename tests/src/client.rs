@@ -62,7 +62,19 @@ impl Client {
 
     /// Sends a request.
     pub fn ask(&mut self, path: &str) {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+        self.ask_with(path, "");
+    }
+
+    /// Sends a request with more headers, each with the end of its line.
+    ///
+    /// # Panics
+    ///
+    /// If the server doesn't take it.
+    pub fn ask_with(&mut self, path: &str, headers: &str) {
+        let host = self.stream.peer_addr().expect("it is connected");
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n"
+        ));
     }
 
     /// Sends a request and reads the answer.

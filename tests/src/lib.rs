@@ -10,6 +10,7 @@ pub mod failing;
 pub mod files;
 pub mod owner;
 pub mod programs;
+pub mod raw;
 pub mod sample;
 pub mod scale;
 pub mod stage;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use daymark::AppContext;
 use futures_util::stream;
@@ -109,6 +109,7 @@ fn router(inside: &Inside, context: &AppContext) -> Router {
         .route("/large-in-parts", get(|| async { large_in_parts() }))
         .route("/endless", get(async move || ticks(&endless, None)))
         .route("/heeding", get(async move || ticks(&heeding, Some(stop))))
+        .route("/body", post(read_body))
         .route("/upgrade", get(async move |r| upgrade(&upgraded, r)))
 }
 
@@ -140,6 +141,14 @@ fn large_in_parts() -> Response {
     let part = Bytes::from(vec![b'x'; PART]);
     let parts = stream::iter((0..LARGE / PART).map(move |_| Ok::<_, Infallible>(part.clone())));
     ([("content-length", LARGE)], Body::from_stream(parts)).into_response()
+}
+
+/// Answers with how much it was sent; with 408 if that doesn't come.
+async fn read_body(request: Request) -> Response {
+    match axum::body::to_bytes(request.into_body(), LARGE).await {
+        Ok(body) => body.len().to_string().into_response(),
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    }
 }
 
 /// A line now and then; for ever, or until the server begins to stop.

@@ -331,8 +331,12 @@ fn pause(random: &mut fastrand::Rng, longest: Duration) {
 }
 
 async fn answer_of(mut stream: tokio::net::TcpStream) -> String {
-    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    stream.write_all(request).await.expect("send a request");
+    let addr = stream.peer_addr().expect("it is connected");
+    let request = format!("GET / HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("send a request");
     let mut answer = String::new();
     stream
         .read_to_string(&mut answer)

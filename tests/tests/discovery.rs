@@ -85,8 +85,13 @@ async fn a_live_server_is_connected_to_and_proven() {
     let mut connection = ground.place().connect().await.expect("a connection");
 
     assert_eq!(connection.record.endpoint.url(), url);
-    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    connection.stream.write_all(request).await.expect("ask");
+    let host = connection.record.endpoint.addr();
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    connection
+        .stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("ask");
     let mut answer = String::new();
     connection
         .stream

@@ -182,9 +182,7 @@ fn upgraded_connections_are_cut_at_the_deadline() {
     let play = Play::start();
     let mut crowd: Vec<Client> = (0..CROWD).map(|_| play.connect()).collect();
     for client in &mut crowd {
-        client.send(
-            "GET /upgrade HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: silence\r\n\r\n",
-        );
+        client.ask_with("/upgrade", "connection: upgrade\r\nupgrade: silence\r\n");
         assert_eq!(client.head().0, 101);
     }
     play.stage.wait_until_begun(CROWD);

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::sandbox::{Sandbox, write_program};
+use crate::sandbox::{Sandbox, get, write_program};
 
 const ORIGINAL: &str = r#"{"port":9,"pid":1,"started_at":"2026-11-22T06:25:00Z"}"#;
 
@@ -136,7 +136,7 @@ fn a_list_has_who_is_there_and_all_if_asked() {
 }
 
 #[test]
-fn the_browser_is_shown_a_live_server_with_its_token() {
+fn the_browser_is_shown_a_live_server_by_a_link_that_lets_it_in_once() {
     let sandbox = Sandbox::new();
     let note = sandbox.path("opened");
     let script = format!("echo \"$1\" > {}", note.display());
@@ -148,10 +148,14 @@ fn the_browser_is_shown_a_live_server_with_its_token() {
         serde_json::json!({"schema": 1, "url": server.url()})
     );
     let opened = std::fs::read_to_string(note).unwrap();
-    assert!(
-        opened.starts_with(&format!("{}?token=", server.url())),
-        "{opened}"
-    );
+    let (url, code) = opened.trim_end().split_once("?daymark-code=").unwrap();
+    assert_eq!(url, server.url());
+    // What stands in the opener's command line is worth nothing any more once the browser has used it.
+    let link = format!("/?daymark-code={code}");
+    assert!(get(server.port(), &link).starts_with("HTTP/1.1 303"));
+    assert!(get(server.port(), &link).starts_with("HTTP/1.1 401"));
+    let record = std::fs::read_to_string(sandbox.state_dir("api").join("server.json")).unwrap();
+    assert!(!record.contains(code));
 }
 
 #[test]

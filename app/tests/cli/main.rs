@@ -3,6 +3,7 @@
 
 mod clearing;
 mod environment;
+mod letting_in;
 mod logs;
 mod looking;
 mod running;

@@ -137,10 +137,14 @@ impl HttpBench for Sockets {
 #[async_trait]
 impl CountingBench for Sockets {
     async fn begin_request(&self) -> bool {
-        let connected = TcpStream::connect(self.listener.endpoint().addr()).await;
+        let addr = self.listener.endpoint().addr();
+        let connected = TcpStream::connect(addr).await;
         let mut client = connected.expect("the bench holds the socket open");
-        let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        client.write_all(request).await.expect("send a request");
+        let request = format!("GET / HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+        client
+            .write_all(request.as_bytes())
+            .await
+            .expect("send a request");
         let mut begun = self.begun.1.lock().await;
         // Where nobody accepts, the kernel queues it all the same, and nothing comes of it.
         let waited = tokio::time::timeout(UNANSWERED, begun.recv()).await;
