@@ -181,3 +181,7 @@ impl<'a> Said<'a> {
 #[cfg(test)]
 #[path = "rules_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "rules_oracle_tests.rs"]
+mod oracle_tests;

@@ -1,21 +1,15 @@
-use http::header::{HOST, ORIGIN};
-use http::{HeaderName, HeaderValue};
-use proptest::prelude::*;
+use http::HeaderValue;
+use http::header::HOST;
 
 use super::*;
 
-#[path = "oracle.rs"]
-mod oracle;
+pub(super) const PORT: u16 = 4711;
 
-use oracle::{Asked, Server};
-
-const PORT: u16 = 4711;
-
-fn own() -> Rules {
+pub(super) fn own() -> Rules {
     Rules::new(&HostPolicy::Own, &[], PORT)
 }
 
-fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
+pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
     let mut builder = Request::builder().method(method).uri(target);
     for (name, value) in headers {
         builder = builder.header(*name, *value);
@@ -23,7 +17,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> 
     builder.body(()).unwrap()
 }
 
-fn get(headers: &[(&str, &str)]) -> Request<()> {
+pub(super) fn get(headers: &[(&str, &str)]) -> Request<()> {
     let mut request = request("GET", "/", headers);
     if !request.headers().contains_key(HOST) {
         let host = HeaderValue::from_static("127.0.0.1:4711");
@@ -269,117 +263,5 @@ fn what_decides_stands_there_once() {
         };
         let judged = own().judge(&get(&[(name, value), (name, value)]));
         assert_eq!(judged, Err(Refusal::Doubled), "{name}");
-    }
-}
-
-/// Mostly what is nearly right, for of what is all wrong there is little to learn.
-fn host() -> impl Strategy<Value = String> {
-    let names: &[_] = &[
-        "127.0.0.1",
-        "localhost",
-        "[::1]",
-        "my.dev",
-        "evil.example",
-        "LOCALHOST",
-        "",
-    ];
-    let ports: &[_] = &["", ":", ":4711", ":80", ":3000", ":04711", ":4711.", "@x"];
-    let pair = (prop::sample::select(names), prop::sample::select(ports));
-    prop_oneof![
-        9 => pair.prop_map(|(name, port)| format!("{name}{port}")),
-        1 => "[!-~]{0,20}",
-    ]
-}
-
-fn header() -> impl Strategy<Value = (String, String)> {
-    let sites: &[_] = &["same-origin", "none", "same-site", "cross-site", "", "x"];
-    let word = |words: &'static [&'static str]| prop::sample::select(words).prop_map(str::to_owned);
-    let is = |name: &'static str, value: BoxedStrategy<String>| {
-        value.prop_map(move |value| (name.to_owned(), value))
-    };
-    let origin = (word(&["http://", "https://", "HTTP://", ""]), host());
-    let origin = origin.prop_map(|(scheme, host)| scheme + &host);
-    prop_oneof![
-        is("host", host().boxed()),
-        is("origin", prop_oneof![origin, word(&["null"])].boxed()),
-        is(
-            "sec-fetch-site",
-            prop::sample::select(sites).prop_map(str::to_owned).boxed()
-        ),
-        is(
-            "sec-fetch-mode",
-            word(&["navigate", "cors", "websocket"]).boxed()
-        ),
-        is(
-            "sec-fetch-dest",
-            word(&["document", "iframe", "empty"]).boxed()
-        ),
-        is("sec-fetch-user", word(&["?1"]).boxed()),
-        is("upgrade", word(&["websocket"]).boxed()),
-        is("x-other", "[ -~]{0,9}".boxed()),
-    ]
-}
-
-fn target() -> impl Strategy<Value = String> {
-    let path = prop::sample::select(&["/", "*", "/a?b", "//evil.example/", ""][..]);
-    let scheme = prop::sample::select(&["http://", "https://", "HTTP://", ""][..]);
-    prop_oneof![
-        path.clone().prop_map(str::to_owned),
-        (scheme, host(), path).prop_map(|(scheme, host, path)| format!("{scheme}{host}{path}")),
-    ]
-}
-
-fn agrees(asked: &Asked) -> Result<(), TestCaseError> {
-    let mut builder = Request::builder()
-        .method(asked.method.as_str())
-        .uri(asked.target.as_str());
-    for (name, value) in &asked.headers {
-        let name: HeaderName = name.parse().unwrap();
-        builder = builder.header(name, HeaderValue::from_bytes(value).unwrap());
-    }
-    let Ok(request) = builder.body(()) else {
-        return Ok(());
-    };
-    let hosts = HostPolicy::Also(vec!["my.dev".parse().unwrap()]);
-    let origins = ["http://my.dev:3000".parse().unwrap()];
-    for port in [PORT, 80] {
-        let server = Server {
-            port,
-            also: vec!["my.dev".to_owned()],
-            origins: vec!["http://my.dev:3000".to_owned()],
-        };
-        let judged = Rules::new(&hosts, &origins, port).judge(&request);
-        let expected = oracle::passes(&server, asked);
-        prop_assert_eq!(judged.is_ok(), expected, "{:?}: {:?}", asked, judged);
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
-
-    #[test]
-    fn the_rules_agree_with_their_oracle(
-        method in prop::sample::select(&["GET", "HEAD", "POST", "OPTIONS", "CONNECT"][..]),
-        target in target(),
-        // The first is nearly always there, or everything fails by that.
-        first in host(),
-        mut headers in prop::collection::vec(header(), 0..6),
-    ) {
-        headers.insert(0, ("host".to_owned(), first));
-        let bytes = |(name, value): (String, String)| (name, value.into_bytes());
-        let headers = headers.into_iter().map(bytes).collect();
-        agrees(&Asked { method: method.to_owned(), target, headers })?;
-    }
-
-    #[test]
-    fn no_bytes_in_a_header_make_the_rules_panic_or_let_it_through(value in prop::collection::vec(any::<u8>(), 0..40)) {
-        if let Ok(value) = HeaderValue::from_bytes(&value) {
-            for name in [HOST, ORIGIN] {
-                let mut request = get(&[]);
-                request.headers_mut().insert(&name, value.clone());
-                prop_assert!(own().judge(&request).is_err());
-            }
-        }
     }
 }
