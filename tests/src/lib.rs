@@ -8,6 +8,7 @@ pub mod clients;
 pub mod contract;
 pub mod failing;
 pub mod files;
+pub mod guarded;
 pub mod owner;
 pub mod programs;
 pub mod raw;
