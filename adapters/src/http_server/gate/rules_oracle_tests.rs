@@ -14,8 +14,10 @@ fn first<'a>(request: &'a Request<()>, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
 
+type Rule = fn(&Request<()>) -> bool;
+
 /// Rules that look as good, most of them from servers that were got into.
-const EASIER: [(&str, fn(&Request<()>) -> bool); 9] = [
+const EASIER: [(&str, Rule); 9] = [
     ("the host begins like ours", |r| {
         first(r, "host").is_some_and(|host| host.starts_with("127.0.0.1:4711"))
     }),
