@@ -11,22 +11,31 @@ use daymark_core::record::ServerRecord;
 /// A place for a state directory, which isn't made yet. All of it goes when this is dropped.
 #[derive(Debug)]
 pub struct Ground {
-    temp: tempfile::TempDir,
+    dir: PathBuf,
+    _temp: Option<tempfile::TempDir>,
 }
 
 impl Ground {
     /// A fresh one.
     #[must_use]
     pub fn new() -> Self {
+        let temp = tempfile::tempdir().expect("a temporary directory");
         Self {
-            temp: tempfile::tempdir().expect("a temporary directory"),
+            dir: temp.path().join("state"),
+            _temp: Some(temp),
         }
+    }
+
+    /// This state directory, which goes with whatever it is in.
+    #[must_use]
+    pub const fn at(dir: PathBuf) -> Self {
+        Self { dir, _temp: None }
     }
 
     /// The state directory.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
-        self.temp.path().join("state")
+        self.dir.clone()
     }
 
     /// The state directory, as a place to look at.

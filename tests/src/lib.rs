@@ -6,6 +6,8 @@ pub mod client;
 #[cfg(target_os = "linux")]
 pub mod clients;
 pub mod contract;
+#[cfg(target_os = "linux")]
+pub mod disk;
 pub mod failing;
 pub mod files;
 pub mod guarded;

@@ -22,14 +22,16 @@ pub fn can_run(programs: &[&str]) -> bool {
     }
     let missing = missing.join(", ");
     assert!(std::env::var_os("CI").is_none(), "not on PATH: {missing}");
+    not_run(&format!("not on PATH: {missing}"));
+    false
+}
+
+/// Says on stderr, past the test harness's capture, that the test which this thread runs was not run, and why.
+pub fn not_run(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     // If nobody hears it, there is nothing else to do.
-    let _ = writeln!(
-        std::io::stderr(),
-        "\nNOT RUN: {test}: not on PATH: {missing}"
-    );
-    false
+    let _ = writeln!(std::io::stderr(), "\nNOT RUN: {test}: {why}");
 }
 
 fn is_on_path(program: &str) -> bool {
