@@ -4,7 +4,7 @@
 //! with the last mount of it.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
@@ -82,13 +82,13 @@ impl Disk {
 
     /// Has the journal written out, as any program does that syncs a file. What isn't synced itself stays behind.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If that fails.
-    pub fn commit(&self) {
-        let mut other = File::create(self.root().join("other")).expect("a file");
-        other.write_all(b"x").expect("write it");
-        other.sync_all().expect("sync it");
+    /// When the power is off.
+    pub fn commit(&self) -> io::Result<()> {
+        let mut other = File::create(self.root().join("other"))?;
+        other.write_all(b"x")?;
+        other.sync_all()
     }
 
     /// What will cut its power.

@@ -7,17 +7,14 @@
 //! ```
 #![cfg(unix)]
 
-use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use daymark::Presence;
-use daymark_adapters::state_store::{Look, RECORD};
+use daymark_adapters::state_store::Look;
 use daymark_core::presence::{LockSeen, Observation};
-use daymark_tests::files::{Ground, read_whole};
+use daymark_tests::files::Ground;
+use daymark_tests::onlookers::Onlookers;
 use daymark_tests::owner::{Owner, Said, exit};
 use daymark_tests::scale::{random, rounds};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,7 +26,7 @@ fn a_kill_at_any_moment_leaves_nothing_that_anybody_believes() {
     let mut random = random();
     let ground = Ground::new();
     let (starting, stopping) = typical_durations(&ground.dir());
-    let readers = Readers::of(&ground.dir());
+    let readers = Onlookers::of(&ground.dir());
     let mut found_stale = 0;
 
     for _ in 0..rounds(40, 1_000) {
@@ -216,100 +213,6 @@ fn a_watch_tells_of_a_kill() {
         owner.kill();
         assert_eq!(watch.next().await.presence, Presence::Stale);
     });
-}
-
-/// Looks at a state directory all the time, and panics at what must never be seen there.
-struct Readers {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    over: AtomicBool,
-    /// Odd while nobody lives there.
-    epoch: AtomicU64,
-    looks: [AtomicU64; 2],
-}
-
-/// Nobody lives as long as this exists.
-struct Dead<'a>(&'a Shared);
-
-impl Drop for Dead<'_> {
-    fn drop(&mut self) {
-        self.0.epoch.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Readers {
-    fn of(dir: &Path) -> Self {
-        let shared = Arc::new(Shared::default());
-        let looks: [fn(&Path, &Shared); 2] = [read_bytes, look_and_connect];
-        let start = |(i, look): (usize, fn(&Path, &Shared))| {
-            let (dir, shared) = (dir.to_owned(), shared.clone());
-            std::thread::spawn(move || {
-                while !shared.over.load(Ordering::SeqCst) {
-                    look(&dir, &shared);
-                    shared.looks[i].fetch_add(1, Ordering::SeqCst);
-                }
-            })
-        };
-        let threads = looks.into_iter().enumerate().map(start).collect();
-        Self { shared, threads }
-    }
-
-    fn nobody_lives(&self) -> Dead<'_> {
-        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
-        Dead(&self.shared)
-    }
-
-    /// Returns when each of them has looked again, from the beginning.
-    fn look_once_more(&self) {
-        for (looks, thread) in self.shared.looks.iter().zip(&self.threads) {
-            let before = looks.load(Ordering::SeqCst);
-            // The one that is under way may have begun before.
-            while looks.load(Ordering::SeqCst) < before + 2 {
-                assert!(!thread.is_finished(), "a reader saw what must never be");
-                std::thread::yield_now();
-            }
-        }
-    }
-
-    fn end(self) -> u64 {
-        self.shared.over.store(true, Ordering::SeqCst);
-        for thread in self.threads {
-            thread.join().expect("a reader saw what must never be");
-        }
-        self.shared
-            .looks
-            .iter()
-            .map(|looks| looks.load(Ordering::SeqCst))
-            .sum()
-    }
-}
-
-/// What stands there is a whole record or none.
-fn read_bytes(dir: &Path, _: &Shared) {
-    read_whole(&dir.join(RECORD));
-}
-
-/// No look says that a record is vouched for, once its writer was reaped; and while it is vouched for, somebody listens.
-fn look_and_connect(dir: &Path, shared: &Shared) {
-    let epoch = shared.epoch.load(Ordering::SeqCst);
-    let look = Look::at(dir);
-    match look.observation() {
-        Observation::NoRecord(_) | Observation::Record(_, LockSeen::Free) => {}
-        Observation::Record(record, LockSeen::Held) => {
-            let dead = epoch % 2 == 1 && shared.epoch.load(Ordering::SeqCst) == epoch;
-            assert!(!dead, "it is believed, and its writer was reaped");
-            let refused = TcpStream::connect(record.endpoint.addr()).is_err();
-            assert!(
-                !(refused && look.still_holds()),
-                "it is believed, and nobody listens"
-            );
-        }
-        other => panic!("never to be seen: {other:?}"),
-    }
 }
 
 /// How long a start and a stop take here.

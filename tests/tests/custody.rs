@@ -78,6 +78,16 @@ impl Guarded {
     fn assert_put_right(mut self) {
         let took = self.wait_for(|event| matches!(event, LifecycleEvent::Republished));
         assert!(took < SOON, "only the clock woke it, after {took:?}");
+        self.assert_as_before();
+    }
+
+    /// The same, where nothing but the clock may wake the server.
+    fn assert_back(mut self) {
+        self.wait_for(|event| matches!(event, LifecycleEvent::Republished));
+        self.assert_as_before();
+    }
+
+    fn assert_as_before(self) {
         let sighting = self.ground.place().look();
         assert_eq!(sighting.presence, Presence::Live);
         assert_eq!(sighting.record.as_ref(), Some(self.server.record()));
@@ -139,6 +149,40 @@ fn a_directory_that_was_moved_away_is_made_again() {
     let elsewhere = guarded.ground.dir().with_file_name("elsewhere");
     fs::rename(guarded.ground.dir(), &elsewhere).expect("move the directory");
     guarded.assert_put_right();
+}
+
+#[test]
+fn a_directory_that_was_replaced_by_a_file_is_made_again_when_the_file_is_gone() {
+    let mut guarded = Guarded::start();
+    let dir = guarded.ground.dir();
+    let elsewhere = dir.with_file_name("elsewhere");
+    fs::rename(&dir, &elsewhere).expect("move the directory");
+    fs::write(&dir, "theirs").expect("write a file");
+
+    guarded.wait_for(|event| matches!(event, LifecycleEvent::Exposed(_)));
+
+    assert_eq!(fs::read(&dir).expect("it is there"), b"theirs");
+    assert!(guarded.server.is_running(), "it goes on serving");
+    fs::remove_file(&dir).expect("remove the file");
+    guarded.assert_back();
+}
+
+#[test]
+fn a_directory_that_was_replaced_by_a_symbolic_link_is_made_again_when_the_link_is_gone() {
+    let mut guarded = Guarded::start();
+    let dir = guarded.ground.dir();
+    let elsewhere = dir.with_file_name("elsewhere");
+    fs::rename(&dir, dir.with_file_name("old")).expect("move the directory");
+    fs::create_dir(&elsewhere).expect("make another one");
+    std::os::unix::fs::symlink(&elsewhere, &dir).expect("make a link");
+
+    guarded.wait_for(|event| matches!(event, LifecycleEvent::Exposed(_)));
+
+    let followed = fs::read_dir(&elsewhere).expect("it is there").count();
+    assert_eq!(followed, 0, "something was put where the link leads");
+    assert!(guarded.server.is_running(), "it goes on serving");
+    fs::remove_file(&dir).expect("remove the link");
+    guarded.assert_back();
 }
 
 #[test]

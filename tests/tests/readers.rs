@@ -12,12 +12,12 @@ use std::process::{Command, Stdio};
 
 use daymark_tests::files::Ground;
 use daymark_tests::owner::Owner;
+use daymark_tests::page::program;
 use daymark_tests::programs::can_run;
 use serde_json::json;
 use tempfile::TempDir;
 
 const OWNER: &str = env!("CARGO_BIN_EXE_owner");
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/discovery.md");
 const MOST_LINES: usize = 40;
 
 const PYTHON: Reader = Reader {
@@ -117,21 +117,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// The only block of the page with this reader's tag, without its fence.
     fn source(&self) -> String {
-        let page = fs::read_to_string(PAGE).unwrap_or_else(|error| panic!("{PAGE}: {error}"));
-        let fence = format!("```{}", self.tag);
-        let mut lines = page.lines();
-        assert!(
-            lines.any(|line| line == fence),
-            "{PAGE} has no block that starts with {fence}"
-        );
-        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        assert!(
-            lines.all(|line| line != fence),
-            "{PAGE} has more than one block that starts with {fence}"
-        );
-        block.join("\n") + "\n"
+        program(self.tag)
     }
 
     /// Whether all that it needs is here.
