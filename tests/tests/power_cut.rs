@@ -11,7 +11,8 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use daymark::Presence;
 use daymark_adapters::record_json;
@@ -27,9 +28,6 @@ const OWNER: &str = env!("CARGO_BIN_EXE_owner");
 /// The default, and what leaves most to the programs: data when it suits, and no care for who renames without a sync
 /// (ext4(5)).
 const OPTIONS: [&str; 2] = ["data=ordered", "data=writeback,noauto_da_alloc"];
-
-/// Longer than a few starts and stops take.
-const LIFE: Duration = Duration::from_millis(60);
 
 #[test]
 fn a_record_outlives_a_power_cut_whole_and_is_believed_by_nobody() {
@@ -116,13 +114,15 @@ fn a_power_cut_at_any_moment_leaves_a_whole_record_or_none_and_nothing_in_the_wa
         let Some(mut disk) = Disk::new(options) else {
             return;
         };
+        let life = typical_life(&disk);
         for _ in 0..rounds(5, 150) {
             let switch = disk.switch();
             let dir = disk.ground().dir();
-            let moment = LIFE.mul_f32(random.f32());
+            let moment = life.mul_f32(3.0 * random.f32());
             let others_commit = random.bool();
             let owner = std::thread::scope(|scope| {
-                let living = scope.spawn(move || start_and_stop_until_it_fails(&dir));
+                let lives = random.fork();
+                let living = scope.spawn(move || start_and_stop_until_it_fails(&dir, life, lives));
                 if others_commit {
                     scope.spawn(|| while disk.commit().is_ok() {});
                 }
@@ -151,18 +151,29 @@ fn a_power_cut_at_any_moment_leaves_a_whole_record_or_none_and_nothing_in_the_wa
 
 /// One server after another in `dir`, until one can't start or stop there any more. Gives back the one that is left, which
 /// lives.
-fn start_and_stop_until_it_fails(dir: &std::path::Path) -> Owner {
+fn start_and_stop_until_it_fails(dir: &Path, life: Duration, mut random: fastrand::Rng) -> Owner {
     loop {
         let mut owner = Owner::start(OWNER, dir);
-        match owner.hear() {
-            Some(Said::Ready(..)) => owner.ask_to_stop(),
-            _ => return owner,
+        if !matches!(owner.hear(), Some(Said::Ready(..))) {
+            return owner;
         }
+        // It serves for a while, or not at all.
+        std::thread::sleep(life.mul_f32((2.0 * random.f32() - 1.0).max(0.0)));
+        owner.ask_to_stop();
         match owner.hear() {
             Some(Said::Stopped(0)) => drop(owner),
             _ => return owner,
         }
     }
+}
+
+/// How long a start and a stop take here.
+fn typical_life(disk: &Disk) -> Duration {
+    let begun = Instant::now();
+    let mut owner = Owner::start(OWNER, &disk.ground().dir());
+    owner.ready();
+    owner.stop();
+    begun.elapsed()
 }
 
 /// The next start succeeds, and its stop leaves nothing but the free lock.
