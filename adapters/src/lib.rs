@@ -24,6 +24,9 @@ pub mod port_picker {
     mod held;
     mod holder;
     mod inherited;
+    #[cfg(unix)]
+    #[doc(hidden)]
+    pub mod listen_fds;
     mod listener;
     mod loopback;
     mod memory;
@@ -71,6 +74,13 @@ pub mod http_server {
     #[doc(hidden)]
     pub mod rules {
         pub use super::gate::{Refusal, Rules};
+    }
+
+    /// What a child prints, as it is read, for the fuzzer.
+    #[cfg(all(unix, feature = "child-process"))]
+    #[doc(hidden)]
+    pub mod printed {
+        pub use super::child_process::{LONGEST_LINE, Said, lines_of};
     }
 
     /// A child process' tree by itself, for the tests.

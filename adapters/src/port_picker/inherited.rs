@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use daymark_core::port_picker::{Listener as _, PickError, Picked, PortPicker, PortPreference};
 use listenfd::ListenFd;
 
+#[cfg(unix)]
+use super::listen_fds::Passed;
 use super::listener::BoundListener;
 
 /// Hands out the first socket of `LISTEN_FDS` (sd_listen_fds(3)), once.
@@ -19,9 +21,28 @@ impl Inherited {
     /// removed, so that children don't take them for theirs. Call it early, while the process has one thread.
     #[must_use]
     pub fn from_env() -> Option<Self> {
-        let socket = ListenFd::from_env().take_tcp_listener(0).transpose()?;
+        let nonsense = |reason| io::Error::new(io::ErrorKind::InvalidInput, reason);
+        let socket = match nonsense_in_env() {
+            Some(reason) => Err(nonsense(reason)),
+            None => ListenFd::from_env().take_tcp_listener(0).transpose()?,
+        };
         Some(Self(Mutex::new(Some(socket))))
     }
+}
+
+#[cfg(unix)]
+fn nonsense_in_env() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok();
+    match Passed::read(variable, std::process::id()) {
+        Passed::Nonsense(reason) => Some(reason),
+        Passed::Nothing | Passed::Sockets { .. } => None,
+    }
+}
+
+/// Elsewhere sockets aren't passed by numbers.
+#[cfg(not(unix))]
+const fn nonsense_in_env() -> Option<String> {
+    None
 }
 
 #[async_trait]

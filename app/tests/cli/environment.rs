@@ -81,3 +81,19 @@ fn without_a_home_it_says_what_to_set() {
         assert!(err.contains("hint: set HOME"), "{err}");
     }
 }
+
+#[test]
+fn sockets_that_nobody_could_pass_are_refused() {
+    let sandbox = Sandbox::new();
+    for (name, value) in [
+        ("LISTEN_FDS", "2147483647"),
+        ("LISTEN_FDS_FIRST_FD", "2147483647"),
+    ] {
+        let mut command = sandbox.daymark(&["serve"]);
+        let output = command.env("LISTEN_FDS", "1").env(name, value).output();
+        let output = output.unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(&format!("{name} is {value}")), "{err}");
+    }
+}
