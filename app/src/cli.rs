@@ -18,6 +18,7 @@ mod open;
 mod output;
 mod place;
 mod prune;
+pub mod reading;
 mod restart;
 #[cfg(unix)]
 mod run;
@@ -30,6 +31,7 @@ mod url;
 mod wait;
 mod watch;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,13 +74,7 @@ pub fn main() -> ExitCode {
         daymark_adapters::http_server::close_inherited();
         words.remove(1);
     }
-    let parsed = args::command()
-        .try_get_matches_from(words)
-        .and_then(|matches| {
-            let name_wins = args::name_outranks_state_dir(&matches);
-            Cli::from_arg_matches(&matches).map(|cli| (cli, name_wins))
-        });
-    let (cli, name_wins) = match parsed {
+    let (cli, name_wins) = match understand(words) {
         Ok(parsed) => parsed,
         Err(answer) => return not_a_verb(&answer),
     };
@@ -115,6 +111,13 @@ pub fn main() -> ExitCode {
         failure.exit
     });
     context.output.verdict(exit).into()
+}
+
+/// What the command line says, and whether a NAME in it outranks the environment's state directory.
+fn understand(words: Vec<OsString>) -> Result<(Cli, bool), clap::Error> {
+    let matches = args::command().try_get_matches_from(words)?;
+    let name_wins = args::name_outranks_state_dir(&matches);
+    Ok((Cli::from_arg_matches(&matches)?, name_wins))
 }
 
 /// Help, version, or what is wrong with the command line.

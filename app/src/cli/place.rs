@@ -127,7 +127,12 @@ pub(super) fn text(path: &Path) -> String {
 
 /// The option that names a state directory, ready to be pasted into a shell.
 pub(super) fn state_dir_option(dir: &Path) -> String {
-    format!("--state-dir {}", quoted(&dir.display().to_string()))
+    let dir = dir.display().to_string();
+    match dir.starts_with('-') {
+        // On its own it would be taken for another option.
+        true => format!("--state-dir={}", quoted(&dir)),
+        false => format!("--state-dir {}", quoted(&dir)),
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -211,6 +216,8 @@ mod tests {
             state_dir_option(Path::new("/it's $HOME")),
             r"--state-dir '/it'\''s $HOME'"
         );
+        assert_eq!(state_dir_option(Path::new("-x")), "--state-dir=-x");
+        assert_eq!(state_dir_option(Path::new("- x")), "--state-dir='- x'");
     }
 
     #[test]

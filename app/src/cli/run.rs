@@ -64,6 +64,11 @@ pub(super) fn run(args: &RunArgs, context: Context) -> Exit {
     exit
 }
 
+/// Whether it could be begun.
+pub(super) fn check(args: &RunArgs, context: &Context) -> Result<(), Failure> {
+    Running::make(args, context).map(drop)
+}
+
 /// What is to be run.
 struct Running<'a> {
     args: &'a RunArgs,

@@ -49,7 +49,8 @@ pub(super) fn run(args: &StopArgs, context: &Context) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn targets(args: &StopArgs, context: &Context) -> Result<Vec<Target>, Failure> {
+/// The servers that are meant, each once.
+pub(super) fn targets(args: &StopArgs, context: &Context) -> Result<Vec<Target>, Failure> {
     let mut targets: Vec<Target> = Vec::new();
     match args.names.as_slice() {
         [] => targets.push(Target::require(None, context, "stop")?),
