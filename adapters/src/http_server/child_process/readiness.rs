@@ -4,6 +4,8 @@
 //! With a port that the child was told, the listening socket must be one of its tree; with a socket that it was handed,
 //! nobody else can accept, so an answer or an accepted connection is the proof.
 
+use std::num::NonZeroU16;
+
 use daymark_core::record::Endpoint;
 use http::uri::PathAndQuery;
 use regex::Regex;
@@ -68,12 +70,38 @@ pub(super) async fn wait_until_ready(
     Ok(search.until_answered().await)
 }
 
-/// Waits for a line that matches, and gives the port in it. A line whose port is none is passed over.
+/// What a line says to who waits for one that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing; also if what should be a port is none.
+    Nothing,
+    /// It is ready.
+    Ready,
+    /// It is ready, and has this port.
+    Port(NonZeroU16),
+}
+
+impl Said {
+    /// What `line` says.
+    #[must_use]
+    pub fn by(line: &str, pattern: &Regex) -> Self {
+        let Some(found) = pattern.captures(line) else {
+            return Self::Nothing;
+        };
+        match found.name("port").map(|port| port.as_str().parse()) {
+            None => Self::Ready,
+            Some(Ok(port)) => Self::Port(port),
+            Some(Err(_)) => Self::Nothing,
+        }
+    }
+}
+
+/// Waits for a line that matches, and gives the port in it.
 async fn printed(
     pattern: &Regex,
     lines: Option<mpsc::Receiver<String>>,
     trouble: &Trouble,
-) -> Option<std::num::NonZeroU16> {
+) -> Option<NonZeroU16> {
     let unmatched = |ended| Problem::NotPrinted {
         pattern: pattern.to_string(),
         ended,
@@ -81,13 +109,10 @@ async fn printed(
     trouble.is(unmatched(false));
     if let Some(mut lines) = lines {
         while let Some(line) = lines.recv().await {
-            let Some(found) = pattern.captures(&line) else {
-                continue;
-            };
-            match found.name("port").map(|port| port.as_str().parse()) {
-                None => return None,
-                Some(Ok(port)) => return Some(port),
-                Some(Err(_)) => {}
+            match Said::by(&line, pattern) {
+                Said::Nothing => {}
+                Said::Ready => return None,
+                Said::Port(port) => return Some(port),
             }
         }
     }

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 const LINES: usize = 200;
 const BYTES: usize = 64 * 1024;
 
-/// What is left of a longer line.
-const LONGEST_LINE: usize = 16 * 1024;
+/// What is left of a longer line, in bytes. One that isn't UTF-8 may grow when it is made so.
+pub const LONGEST_LINE: usize = 16 * 1024;
 
 /// How many lines may wait for their reader, and for how long the child is held up by one who doesn't read.
 const WAITING: usize = 256;
@@ -188,6 +188,18 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.end_line();
     }
+}
+
+/// The lines of an output that comes in these pieces, and the last ones of them.
+pub fn lines_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Vec<String>) {
+    let (tail, (lines, _heard)) = (Tail::default(), Lines::channel());
+    let mut stream = Stream::new(tail.clone(), lines);
+    let mut all = Vec::new();
+    for piece in pieces {
+        all.extend(stream.cut(piece));
+    }
+    all.extend(stream.end_line());
+    (all, tail.last(usize::MAX))
 }
 
 fn readable(line: &[u8]) -> String {
