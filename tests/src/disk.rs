@@ -30,6 +30,7 @@ print("cut", flush=True)
 pub struct Disk {
     temp: tempfile::TempDir,
     mounted: Option<PathBuf>,
+    image: PathBuf,
     mounts: usize,
 }
 
@@ -48,17 +49,13 @@ impl Disk {
         if !can_run(&["mkfs.ext4", "mount", "umount", "python3"]) {
             return None;
         }
-        let mut disk = Self {
-            temp: tempfile::tempdir().expect("a temporary directory"),
-            mounted: None,
-            mounts: 0,
-        };
-        let image = File::create_new(disk.image()).expect("a file");
+        let mut disk = Self::unmounted();
+        let image = File::create_new(&disk.image).expect("a file");
         image.set_len(SIZE).expect("a size for it");
         succeed(
             Command::new("mkfs.ext4")
                 .args(["-q", "-F"])
-                .arg(disk.image()),
+                .arg(&disk.image),
         );
         match disk.try_mount(options) {
             Ok(()) => Some(disk),
@@ -101,13 +98,19 @@ impl Disk {
         Switch::arm(self.root())
     }
 
-    /// After a power cut: mounts it again, somewhere else. No process may be left that uses it.
+    /// After a power cut: mounts it again, somewhere else.
     ///
     /// # Panics
     ///
     /// If that fails.
     pub fn mount_again(&mut self, options: &str) {
         self.unmount();
+        // The old mount may live on for a moment, in a forked process or in a copy of the mount namespace, and its dead file
+        // system would be mounted again with the same file.
+        let old = self.image.clone();
+        self.image = self.temp.path().join(format!("image-{}", self.mounts));
+        std::fs::copy(&old, &self.image).expect("copy the image");
+        std::fs::remove_file(old).expect("remove the old one");
         self.try_mount(options).expect("it was mounted before");
     }
 
@@ -118,18 +121,20 @@ impl Disk {
     /// If that fails.
     #[must_use]
     pub fn copy(&self, options: &str) -> Self {
-        let mut copy = Self {
-            temp: tempfile::tempdir().expect("a temporary directory"),
-            mounted: None,
-            mounts: 0,
-        };
-        std::fs::copy(self.image(), copy.image()).expect("copy the image");
+        let mut copy = Self::unmounted();
+        std::fs::copy(&self.image, &copy.image).expect("copy the image");
         copy.try_mount(options).expect("its twin is mounted");
         copy
     }
 
-    fn image(&self) -> PathBuf {
-        self.temp.path().join("image")
+    fn unmounted() -> Self {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        Self {
+            image: temp.path().join("image"),
+            temp,
+            mounted: None,
+            mounts: 0,
+        }
     }
 
     fn root(&self) -> &Path {
@@ -142,7 +147,7 @@ impl Disk {
         std::fs::create_dir(&at).expect("a directory");
         let mut mount = Command::new("mount");
         mount.args(["-t", "ext4", "-o", &format!("loop,{options}")]);
-        let output = output(mount.arg(self.image()).arg(&at));
+        let output = output(mount.arg(&self.image).arg(&at));
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
@@ -152,17 +157,15 @@ impl Disk {
 
     fn unmount(&mut self) {
         if let Some(at) = self.mounted.take() {
-            succeed(Command::new("umount").arg(at));
+            // Lazily, for whatever a test that panics has left in there, or a process that is being forked just now.
+            drop(output(Command::new("umount").arg("--lazy").arg(at)));
         }
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if let Some(at) = self.mounted.take() {
-            // Lazily, for a test that panics may have left somebody in there.
-            drop(output(Command::new("umount").arg("--lazy").arg(at)));
-        }
+        self.unmount();
     }
 }
 
