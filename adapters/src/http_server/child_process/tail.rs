@@ -150,11 +150,15 @@ impl Stream {
     }
 
     fn extend(&mut self, text: &[u8]) {
-        for printable in self.strip.strip_next(text) {
-            for byte in printable {
-                if *byte == b'\r' {
-                    self.returned = true;
-                } else {
+        // A sequence may have a tab in the middle. What follows that in the same piece, anstream would take for text.
+        let is_break = |byte: &u8| byte.is_ascii_whitespace() && *byte != b' ';
+        for part in text.split_inclusive(is_break) {
+            for printable in self.strip.strip_next(part) {
+                for byte in printable {
+                    if *byte == b'\r' {
+                        self.returned = true;
+                        continue;
+                    }
                     if std::mem::take(&mut self.returned) {
                         self.line.clear();
                     }

@@ -39,6 +39,15 @@ fn a_sequence_that_comes_in_parts_is_one_and_an_unfinished_one_ends_with_its_lin
 }
 
 #[test]
+fn white_space_in_a_sequence_doesnt_end_it_wherever_the_output_is_cut() {
+    let whole: &[u8] = b"a\x1b[\t31mb\n";
+    for at in 0..whole.len() {
+        let (first, second) = whole.split_at(at);
+        assert_eq!(lines_of([first, second]).0, ["a\tb"], "{at}");
+    }
+}
+
+#[test]
 fn a_character_that_comes_in_parts_is_one_and_what_is_no_text_does_no_harm() {
     let tail = Tail::default();
     let mut out = stream(&tail);
