@@ -137,6 +137,15 @@ impl Owner {
         kill_process(pid.expect("a pid"), signal).expect("it isn't reaped yet");
     }
 
+    /// Halts it (`SIGSTOP`), and returns when none of its threads runs any more, or it is over.
+    pub fn halt(&self) {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        self.signal(Signal::STOP);
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let until = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid.expect("a pid")), until).expect("it is our child");
+    }
+
     /// `kill -9`, and returns when it is reaped: by then the kernel has closed all its files.
     pub fn kill(mut self) {
         self.child.kill().expect("it isn't reaped yet");

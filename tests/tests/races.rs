@@ -103,7 +103,7 @@ fn an_owner_that_is_halted_at_any_moment_is_still_the_only_one() {
             first.ask_to_stop();
         }
         pause(&mut random);
-        first.signal(Signal::STOP);
+        first.halt();
         let mut second = Owner::start(OWNER, &ground.dir());
         pause(&mut random);
         first.signal(Signal::CONT);
@@ -147,7 +147,7 @@ fn an_owner_that_was_halted_while_another_took_its_place_gives_way() {
         let ground = Ground::new();
         let mut first = Owner::start(OWNER, &ground.dir());
         first.ready();
-        first.signal(Signal::STOP);
+        first.halt();
         fs::remove_dir_all(ground.dir()).expect("remove the directory");
         let mut second = Owner::start(OWNER, &ground.dir());
         let (_, id) = second.ready();
