@@ -68,10 +68,12 @@ fn check_place(text: &str) {
     let words = unquoted(&option);
     let written: String = words.join("=");
     assert_eq!(written, format!("--state-dir={text}"), "{option}");
-    // Where it leads to, nobody knows; but it is understood.
-    let line = ["daymark", "prune"].into_iter().map(str::to_owned);
-    let line = line.chain(words).map(Into::into).collect();
-    assert!(command_line(line).is_ok(), "{option}");
+    // It is understood as what it is. Nothing else than a dash makes a word something else, and reading takes long.
+    if text.starts_with('-') {
+        let line = ["daymark", "prune"].into_iter().map(str::to_owned);
+        let line = line.chain(words).map(Into::into).collect();
+        assert!(command_line(line).is_ok(), "{option}");
+    }
 }
 
 /// The words that a shell makes of this (POSIX.1-2024, Shell Command Language, 2.2).
