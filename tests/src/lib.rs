@@ -11,6 +11,7 @@ pub mod disk;
 pub mod failing;
 pub mod files;
 pub mod guarded;
+pub mod model_fs;
 pub mod onlookers;
 pub mod owner;
 pub mod page;

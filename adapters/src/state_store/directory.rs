@@ -1,8 +1,8 @@
 //! What the store asks of a file system: these calls, and no others.
 //!
 //! Each is one call to the system, or a few that belong together; what they are put together to stands in the files that
-//! use them. So whoever implements these two traits has the whole store run on it: there is the [disk](super::disk), and in
-//! the tests a model of one that loses its power.
+//! use them. So whoever implements these two traits has the whole store run on it: there is the disk, and in the tests a
+//! model of one that loses its power.
 
 use std::ffi::OsString;
 use std::fmt::Debug;

@@ -139,6 +139,6 @@ impl<D: Directory> StateStore for FileStore<D> {
 
     async fn observe(&self) -> Observation {
         let store = self.clone();
-        blocking(move || Look::from(&store.root, &store.path).observation().clone()).await
+        blocking(move || Look::within(&store.root, &store.path).observation().clone()).await
     }
 }

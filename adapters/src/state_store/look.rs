@@ -35,7 +35,7 @@ impl Look {
     /// Looks at the state directory `path`.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self::from(&DiskDir::WORKING, path)
+        Self::within(&DiskDir::WORKING, path)
     }
 }
 
@@ -43,7 +43,7 @@ impl<D: Directory> Look<D> {
     /// Looks at the state directory `path` of the file system of `root`.
     #[doc(hidden)]
     #[must_use]
-    pub fn from(root: &D, path: &Path) -> Self {
+    pub fn within(root: &D, path: &Path) -> Self {
         let without = |observation| Self {
             observation,
             seen: None,
