@@ -16,6 +16,7 @@ pub mod onlookers;
 pub mod owner;
 pub mod page;
 pub mod programs;
+pub mod protocol;
 pub mod raw;
 pub mod sample;
 pub mod scale;
