@@ -6,7 +6,9 @@
 //! | file | who |
 //! |---|---|
 //! | [`kernel`] | directories, files with their locks, ports and pids |
-//! | [`starter`] | takes the place, serves, looks after it, stops; and prunes |
+//! | [`starter`] | takes the place, and clears what is left there; prunes |
+//! | [`serving`] | binds, publishes, and looks after what it holds |
+//! | [`stopping`] | withdraws, closes and releases; dies |
 //! | [`publish`] | what a starter's store thread does meanwhile |
 //! | [`reader`] | looks, connects, looks again |
 //! | [`stopper`] | `daymark stop`: looks, pins, looks again, signals, and waits until the place is free |
@@ -25,8 +27,10 @@ pub mod publish;
 pub mod reader;
 pub mod safety;
 pub mod scenario;
+pub mod serving;
 pub mod starter;
 pub mod stopper;
+pub mod stopping;
 pub mod world;
 
 pub use explorer::{Explored, explore};

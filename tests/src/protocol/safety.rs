@@ -1,6 +1,6 @@
 //! What must hold in every state, and what has gone wrong where it doesn't.
 
-use super::kernel::{PortUse, Record};
+use super::kernel::{DirNo, Ino, Instance, PortUse, Record};
 use super::scenario::{Kind, Scenario};
 use super::starter::{At, Starter};
 use super::world::World;
@@ -91,9 +91,28 @@ fn serves(writer: &Starter) -> bool {
 }
 
 impl World {
+    /// A record isn't in place any more. Who has been robbed, or deals with who has, may do that to a living owner until it
+    /// notices; not where it has seen that record, and not in a directory that it doesn't own.
+    pub(super) fn displace(&mut self, i: usize, dir: DirNo, record: Ino) {
+        self.fossil = self.record_in(record).or(self.fossil);
+        if !self.is_anothers(i, record) {
+            return;
+        }
+        let writer = self
+            .record_in(record)
+            .and_then(|record| self.living(record.writer));
+        let me = &self.starters[i];
+        let is_in_its_own = me.place.dir == Some(dir);
+        let by_accident =
+            is_in_its_own && (me.is_robbed || writer.is_some_and(|writer| writer.is_robbed));
+        if me.knows_another || !by_accident {
+            self.broken = Some(Violation::AnothersRecordRemoved);
+        }
+    }
+
     /// Whether a forked child of that instance still has its descriptors: a limit that is told openly.
     #[must_use]
-    pub fn lives_on_in_a_child(&self, instance: super::kernel::Instance) -> bool {
+    pub fn lives_on_in_a_child(&self, instance: Instance) -> bool {
         self.forked
             .is_some_and(|child| child.of == usize::from(instance.starter))
     }
