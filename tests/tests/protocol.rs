@@ -395,11 +395,14 @@ fn a_release_during_a_publish_lands_on_others() {
 }
 
 #[test]
-fn a_listener_closed_first_is_believed_without_it_in_a_stop_and_in_a_failure() {
+fn a_listener_closed_first_is_believed_without_it_on_every_path() {
     let stop = starts_and_stops();
     let mut failure = failing_disks();
     failure.left.stops = 0;
-    for path in [stop, failure] {
+    let mut lost_ownership = careless_hands();
+    lost_ownership.left.stops = 0;
+    lost_ownership.reader = true;
+    for path in [stop, failure, lost_ownership] {
         breaks(
             Rule::UnlockBeforeListenerCloses,
             &path,

@@ -40,9 +40,17 @@ pub enum Violation {
 
 /// What is wrong with this state.
 pub(super) fn broken_in(scenario: &Scenario, world: &World) -> Option<Violation> {
-    two_owners(world).or_else(|| {
-        in_place(world).find_map(|(seen, record)| wrong_with(scenario, world, seen, record))
-    })
+    let wrong = |(is_vouched_for, record)| wrong_with(scenario, world, is_vouched_for, record);
+    two_owners(world)
+        .or_else(|| in_place(world).find_map(wrong))
+        .or_else(|| being_read(world).and_then(wrong))
+}
+
+/// A record that the reader has open and that is vouched for: its writer keeps its word also where another has replaced it.
+fn being_read(world: &World) -> Option<(bool, Record)> {
+    let file = world.reader.fd?;
+    let is_vouched_for = world.refuses_shared(file);
+    is_vouched_for.then_some((true, world.record_in(file)?))
 }
 
 fn two_owners(world: &World) -> Option<Violation> {
