@@ -5,6 +5,8 @@
 
 pub mod identity;
 pub mod log_file;
+#[cfg(unix)]
+mod private;
 pub mod record_json;
 
 /// What Linux tells in /proc, for whichever adapter asks, the app, and the fuzzer. Parsers take any bytes; what only reads
@@ -109,6 +111,7 @@ pub mod state_store {
     mod ownership;
     mod proof;
     mod state_dir;
+    mod trust;
 
     pub use dir_watch::DirWatch;
     pub use file::FileStore;

@@ -2,6 +2,8 @@
 //!
 //! A log is one or two files: the one that is written, and the one before. A file always begins with a line of its own, so
 //! the end of a file ends a line. Who may remove them, and when, isn't known here.
+//!
+//! Longer than others: half of it is tests.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,6 +18,9 @@ pub const DIR: &str = "logs";
 pub const CURRENT: &str = "server.log";
 /// The one before.
 pub const PREVIOUS: &str = "server.log.1";
+
+/// More than any log that is written. Of a file that has grown beyond, the end is read.
+const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// A longer line is read in parts.
 const LONGEST_LINE: usize = 1024 * 1024;
@@ -89,18 +94,21 @@ impl LogReader {
         let Some(file) = self.files.front_mut() else {
             return Ok(());
         };
+        let (end, mut at) = (file.metadata()?.len(), file.stream_position()?);
         // Whoever emptied the file has it begin anew.
-        if file.metadata()?.len() < file.stream_position()? {
-            file.seek(SeekFrom::Start(0))?;
+        if end < at {
+            at = file.seek(SeekFrom::Start(0))?;
         }
         let mut buffer = vec![0; 64 * 1024];
-        loop {
+        // To the end as it was: who writes faster than this reads doesn't keep it for ever.
+        while at < end {
             let read = match file.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(read) => &buffer[..read],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
+            at += read.len() as u64;
             for part in read.split_inclusive(|byte| *byte == b'\n') {
                 let (text, ends) = match part.strip_suffix(b"\n") {
                     Some(text) => (text, true),
@@ -113,6 +121,7 @@ impl LogReader {
                 }
             }
         }
+        Ok(())
     }
 
     fn end_line(&mut self, each: &mut impl FnMut(&[u8])) {
@@ -161,21 +170,45 @@ fn is_same(a: Option<&File>, b: Option<&File>) -> io::Result<bool> {
 
 fn open_file(dir: &Path, name: &str) -> io::Result<Option<File>> {
     match open_to_read(dir, name) {
-        Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
+        Ok(mut file) if file.metadata()?.is_file() => {
+            if let Some(beyond) = file.metadata()?.len().checked_sub(LARGEST) {
+                file.seek(SeekFrom::Start(beyond))?;
+            }
+            Ok(Some(file))
+        }
         Ok(_) => Err(io::Error::other(format!("{name} is not a regular file"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Never waits, whatever it is.
+/// Never waits, whatever it is. Nothing is read that others may have put there.
 #[cfg(unix)]
 fn open_to_read(dir: &Path, name: &str) -> io::Result<File> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = openat(CWD, dir, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let in_dir = flags | OFlags::DIRECTORY;
+    let state_dir = openat(CWD, dir.parent().unwrap_or(dir), in_dir, Mode::empty())?;
+    let state_dir = ours(state_dir.into(), "the state directory")?;
+    let dir = openat(&state_dir, DIR, in_dir, Mode::empty())?;
+    let dir = ours(dir.into(), DIR)?;
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(openat(&dir, name, flags, Mode::empty())?.into())
+    ours(openat(&dir, name, flags, Mode::empty())?.into(), name)
+}
+
+/// The file, if it is this user's and nobody else may write to it.
+#[cfg(unix)]
+fn ours(file: File, name: &str) -> io::Result<File> {
+    use std::os::unix::fs::MetadataExt as _;
+    let stat = file.metadata()?;
+    if stat.uid() != rustix::process::geteuid().as_raw() {
+        let whose = format!("{name} belongs to user {}", stat.uid());
+        return Err(io::Error::other(whose));
+    }
+    match stat.mode() & 0o022 {
+        0 => Ok(file),
+        _ => Err(io::Error::other(format!("others may write to {name}"))),
+    }
 }
 
 #[cfg(not(unix))]
@@ -313,6 +346,48 @@ mod tests {
         assert!(reader.open.len() <= 70_000);
     }
 
+    #[test]
+    fn of_a_file_that_no_log_can_be_only_the_end_is_read() {
+        let log = Log::new();
+        let file = fs::File::create(path(log.0.path())).unwrap();
+        file.set_len(1 << 40).unwrap();
+        drop(file);
+        log.append("\nlast\n");
+        let mut read = 0;
+        let mut last = Vec::new();
+        let mut reader = log.reader();
+        reader
+            .read(|line| {
+                read += line.len() as u64;
+                last = line.to_owned();
+            })
+            .unwrap();
+        assert_eq!(last, b"last");
+        assert!(read <= LARGEST, "{read}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_read_that_others_may_have_put_there() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let log = Log::new();
+        log.append("one\n");
+        let file = path(log.0.path());
+        let dirs = [log.0.path().to_owned(), log.0.path().join(DIR)];
+        for loose in dirs.iter().chain([&file]) {
+            let before = fs::metadata(loose).unwrap().permissions();
+            fs::set_permissions(loose, fs::Permissions::from_mode(0o777)).unwrap();
+            let refused = LogReader::open(log.0.path()).unwrap_err();
+            assert!(
+                refused.to_string().contains("others may write"),
+                "{refused}"
+            );
+            fs::set_permissions(loose, before).unwrap();
+        }
+        assert_eq!(lines(&mut log.reader()), ["one"]);
+    }
+
     #[cfg(unix)]
     #[test]
     fn no_link_is_followed() {
@@ -321,5 +396,12 @@ mod tests {
         fs::write(&elsewhere, "secret\n").unwrap();
         std::os::unix::fs::symlink(&elsewhere, path(log.0.path())).unwrap();
         assert!(LogReader::open(log.0.path()).is_err());
+
+        fs::remove_file(path(log.0.path())).unwrap();
+        log.append("one\n");
+        let outside = tempfile::tempdir().unwrap();
+        let link = outside.path().join("state");
+        std::os::unix::fs::symlink(log.0.path(), &link).unwrap();
+        assert!(LogReader::open(&link).is_err());
     }
 }

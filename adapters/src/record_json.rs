@@ -115,6 +115,16 @@ pub fn write_time(time: Timestamp) -> String {
 ///
 /// What keeps the bytes from being a record, as a sentence fragment.
 pub fn read(bytes: &[u8]) -> Result<ServerRecord, String> {
+    parse(bytes).map_err(|reason| match reason.char_indices().nth(LONGEST_REASON) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason,
+    })
+}
+
+/// What is quoted of a record in a reason for its rejection may be as long as that.
+const LONGEST_REASON: usize = 200;
+
+fn parse(bytes: &[u8]) -> Result<ServerRecord, String> {
     let Strict(value) = serde_json::from_slice(bytes).map_err(|e| match e.is_data() {
         true => e.to_string(),
         false => format!("not valid JSON: {e}"),

@@ -135,10 +135,26 @@ pub fn judge(seen: &Observation, here: &Origin) -> Verdict {
         Observation::Refused(reason) => because(Presence::Refused, reason),
         Observation::Unknown(reason) => because(Presence::Unknown, reason),
         Observation::Record(_, LockSeen::Unknown(reason)) => because(Presence::Unknown, reason),
-        Observation::Record(record, LockSeen::Held) => match elsewhere(&record.origin, here) {
-            Some(reason) => because(Presence::Unreachable, reason),
-            None => plain(Presence::Live),
-        },
+        Observation::Record(record, LockSeen::Held) => {
+            let Origin {
+                boot_id, net_ns, ..
+            } = &record.origin;
+            match (
+                compare(boot_id.as_ref(), here.boot_id.as_ref()),
+                compare(net_ns.as_ref(), here.net_ns.as_ref()),
+            ) {
+                (Place::Other, _) => because(Presence::Unreachable, OTHER_MACHINE),
+                (_, Place::Other) => because(
+                    Presence::Unreachable,
+                    "it runs in another network namespace",
+                ),
+                (Place::Lost, _) | (_, Place::Lost) => because(
+                    Presence::Unknown,
+                    "it is alive; whether it is on this machine and network, a process that does not know its own cannot tell",
+                ),
+                _ => plain(Presence::Live),
+            }
+        }
         Observation::Record(record, LockSeen::Free) if record.instance_id.is_none() => because(
             Presence::Unproven,
             "the record carries no instance_id, so no lock vouches for it",
@@ -149,31 +165,132 @@ pub fn judge(seen: &Observation, here: &Origin) -> Verdict {
     }
 }
 
-/// Why an address at `there` means nothing at `here`; what either side doesn't know can't set them apart.
-fn elsewhere(there: &Origin, here: &Origin) -> Option<&'static str> {
-    if differ(there.boot_id.as_ref(), here.boot_id.as_ref()) {
-        Some("it runs on another machine")
-    } else if differ(there.net_ns, here.net_ns) {
-        Some("it runs in another network namespace")
-    } else {
-        None
-    }
-}
+const OTHER_MACHINE: &str = "it runs on another machine";
 
-/// Why a pid at `there` isn't that process at `here`.
+/// Why a pid at `there` isn't that process at `here`: it is only where boot and pid namespace are the same, and known.
 #[must_use]
 pub fn pid_is_foreign(there: &Origin, here: &Origin) -> Option<&'static str> {
-    if differ(there.boot_id.as_ref(), here.boot_id.as_ref()) {
-        Some("it runs on another machine")
-    } else if differ(there.pid_ns, here.pid_ns) {
-        Some("it runs in another pid namespace")
-    } else if there.pid_ns.is_none() && here.pid_ns.is_some() {
-        Some("its record does not say in which pid namespace it runs")
-    } else {
-        None
+    let boot = compare(there.boot_id.as_ref(), here.boot_id.as_ref());
+    let pid_ns = compare(there.pid_ns.as_ref(), here.pid_ns.as_ref());
+    match (boot, pid_ns) {
+        (Place::Same, Place::Same) => None,
+        (Place::Other, _) => Some(OTHER_MACHINE),
+        (_, Place::Other) => Some("it runs in another pid namespace"),
+        (_, Place::Unsaid) => Some("its record does not say in which pid namespace it runs"),
+        (Place::Unsaid, _) => Some("its record does not say on which boot of the machine it runs"),
+        (Place::Lost, _) | (_, Place::Lost) => {
+            Some("this process does not know its own boot or pid namespace")
+        }
     }
 }
 
-fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if a != b)
+/// How what a record says of its writer's place compares to the reader's.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The same; or this is a system that has no such thing, and the record says so, too.
+    Same,
+    Other,
+    /// The record doesn't say.
+    Unsaid,
+    /// The reader doesn't know its own.
+    Lost,
+}
+
+fn compare<T: PartialEq>(there: Option<T>, here: Option<T>) -> Place {
+    match (there, here) {
+        (Some(there), Some(here)) if there != here => Place::Other,
+        (Some(_), Some(_)) | (None, None) => Place::Same,
+        (None, Some(_)) => Place::Unsaid,
+        (Some(_), None) => Place::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(boot: Option<&str>, pid_ns: Option<u64>, net_ns: Option<u64>) -> Origin {
+        Origin {
+            boot_id: boot.map(str::to_owned),
+            pid_ns,
+            net_ns,
+        }
+    }
+
+    fn seen_held(from: Origin, here: &Origin) -> Presence {
+        let record = ServerRecord {
+            endpoint: crate::record::Endpoint::v4(std::num::NonZeroU16::MIN),
+            pid: 1,
+            started_at: crate::clock::Timestamp::from_unix_micros(0),
+            name: None,
+            instance_id: None,
+            held_by: crate::record::HeldBy::Owner,
+            restarts: None,
+            origin: from,
+            app: None,
+            token: None,
+        };
+        judge(&Observation::Record(Box::new(record), LockSeen::Held), here).presence
+    }
+
+    #[test]
+    fn an_address_is_live_where_it_means_the_same_and_nobody_guesses() {
+        let here = at(Some("b"), Some(1), Some(2));
+        let nowhere = Origin::default();
+        assert_eq!(seen_held(here.clone(), &here), Presence::Live);
+        assert_eq!(
+            seen_held(at(Some("b"), Some(9), Some(2)), &here),
+            Presence::Live
+        );
+        assert_eq!(
+            seen_held(at(Some("c"), Some(1), Some(2)), &here),
+            Presence::Unreachable
+        );
+        assert_eq!(
+            seen_held(at(Some("b"), Some(1), Some(9)), &here),
+            Presence::Unreachable
+        );
+        assert_eq!(
+            seen_held(nowhere.clone(), &here),
+            Presence::Live,
+            "another writer's"
+        );
+        assert_eq!(
+            seen_held(nowhere.clone(), &nowhere),
+            Presence::Live,
+            "macOS"
+        );
+        // Without /proc, as in a bare chroot.
+        assert_eq!(seen_held(here.clone(), &nowhere), Presence::Unknown);
+        assert_eq!(
+            seen_held(here, &at(Some("b"), None, None)),
+            Presence::Unknown
+        );
+        assert_eq!(
+            seen_held(at(Some("c"), Some(1), Some(2)), &at(Some("b"), None, None)),
+            Presence::Unreachable
+        );
+    }
+
+    #[test]
+    fn a_pid_is_one_of_ours_only_where_all_is_known_and_the_same() {
+        let known = at(Some("b"), Some(1), None);
+        let none = Origin::default();
+        assert_eq!(pid_is_foreign(&known, &known), None);
+        assert_eq!(pid_is_foreign(&none, &none), None, "macOS");
+        for (there, here) in [
+            (at(Some("c"), Some(1), None), known.clone()),
+            (at(Some("b"), Some(2), None), known.clone()),
+            (at(Some("b"), None, None), known.clone()),
+            (at(None, Some(1), None), known.clone()),
+            (none.clone(), known.clone()),
+            (known.clone(), at(Some("b"), None, None)),
+            (known, none),
+        ] {
+            assert!(
+                pid_is_foreign(&there, &here).is_some(),
+                "{there:?} {here:?}"
+            );
+        }
+    }
 }

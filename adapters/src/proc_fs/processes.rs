@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use rustix::process::Pid;
 
@@ -133,6 +134,54 @@ pub fn is_secretive(pid: Pid) -> bool {
     fs::read_dir(format!("/proc/{pid}/fd")).is_err_and(|error| denied(&error))
 }
 
+/// Whether a process holds an exclusive flock(2) on this very file, by a descriptor of its own: `/proc/PID/fdinfo`
+/// (proc_pid_fdinfo(5)). None where we aren't told, or what `/proc` calls by that number isn't what we do.
+pub fn holds_lock(pid: Pid, file: &fs::Metadata) -> Option<bool> {
+    if !numbers_are_ours(&fs::read("/proc/self/status").ok()?) {
+        return None;
+    }
+    let open = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
+        Ok(open) => open,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
+        Err(_) => return None,
+    };
+    let holds = |number: &std::ffi::OsStr| {
+        let info = fs::read(format!("/proc/{pid}/fdinfo/{}", number.display()));
+        info.is_ok_and(|info| shows_exclusive_lock(&info))
+            && fs::metadata(format!("/proc/{pid}/fd/{}", number.display()))
+                .is_ok_and(|there| (there.dev(), there.ino()) == (file.dev(), file.ino()))
+    };
+    Some(open.flatten().any(|entry| holds(&entry.file_name())))
+}
+
+/// Whether the descriptor with this entry in `/proc/PID/fdinfo` holds an exclusive flock(2): there is a line as in
+/// `/proc/locks` (proc_locks(5)). Who waits for one has none.
+#[must_use]
+pub fn shows_exclusive_lock(info: &[u8]) -> bool {
+    let lines = std::str::from_utf8(info).unwrap_or_default().lines();
+    let mut locks = lines.filter_map(|line| line.strip_prefix("lock:"));
+    locks.any(|lock| {
+        let mut words = lock.split_ascii_whitespace().skip(1);
+        words.next() == Some("FLOCK") && words.nth(1) == Some("WRITE")
+    })
+}
+
+/// Whether `/proc` numbers processes as this one does: its own `/proc/self/status` lists its number in each pid namespace,
+/// from that of `/proc` inwards to its own (proc_pid_status(5)).
+#[must_use]
+pub fn numbers_are_ours(status: &[u8]) -> bool {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    // A kernel without pid namespaces has no such line.
+    lines
+        .find_map(|line| line.strip_prefix(b"NSpid:"))
+        .is_none_or(|pids| {
+            pids.split(u8::is_ascii_whitespace)
+                .filter(|pid| !pid.is_empty())
+                .count()
+                == 1
+        })
+}
+
 /// The inodes of the sockets that a process has open, as far as we are told.
 pub fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
     fs::read_dir(format!("/proc/{pid}/fd"))
@@ -235,6 +284,37 @@ mod tests {
     }
 
     #[test]
+    fn only_who_holds_a_lock_is_said_to() {
+        let held = b"pos:\t0\nflags:\t02100002\nmnt_id:\t29\nino:\t7\nlock:\t1: FLOCK  ADVISORY  WRITE 9 fe:00:7 0 EOF\n";
+        assert!(shows_exclusive_lock(held));
+        for other in [
+            "pos:\t0\nflags:\t02100002\nmnt_id:\t29\nino:\t7\n",
+            "lock:\t1: FLOCK  ADVISORY  READ 9 fe:00:7 0 EOF\n",
+            "lock:\t1: POSIX  ADVISORY  WRITE 9 fe:00:7 0 EOF\n",
+            "lock:\t1: FLOCK\n",
+            "x lock:\t1: FLOCK ADVISORY WRITE\n",
+        ] {
+            assert!(!shows_exclusive_lock(other.as_bytes()), "{other}");
+        }
+        let file = tempfile::tempfile().unwrap();
+        let (me, there) = (rustix::process::getpid(), file.metadata().unwrap());
+        assert_eq!(holds_lock(me, &there), Some(false));
+        file.lock_shared().unwrap();
+        assert_eq!(holds_lock(me, &there), Some(false), "as readers do");
+        file.lock().unwrap();
+        assert_eq!(holds_lock(me, &there), Some(true));
+        assert_eq!(holds_lock(Pid::INIT, &there).unwrap_or(false), false);
+    }
+
+    #[test]
+    fn numbers_of_another_namespace_are_not_ours() {
+        assert!(numbers_are_ours(b"Pid:\t7\nNSpid:\t7\nNSpgid:\t7\t1\n"));
+        assert!(numbers_are_ours(b"Pid:\t7\n"), "there are none");
+        assert!(!numbers_are_ours(b"Pid:\t7\nNSpid:\t7\t1\n"));
+        assert!(!numbers_are_ours(b"NSpid:\t\n"));
+    }
+
+    #[test]
     fn only_links_to_sockets_name_sockets() {
         assert_eq!(socket_inode(b"socket:[77]"), Some(77));
         for link in ["pipe:[77]", "socket:[77", "socket:[]", "socket:[-1]", "/x"] {
@@ -254,7 +334,7 @@ mod tests {
         #[test]
         fn no_bytes_harm_the_parsers(bytes: Vec<u8>) {
             let _ = (parse_stat(&bytes), socket_inode(&bytes), variable(&bytes, "A"));
-            let _ = parse_uids(&bytes);
+            let _ = (parse_uids(&bytes), shows_exclusive_lock(&bytes), numbers_are_ours(&bytes));
         }
     }
 }

@@ -28,7 +28,7 @@ impl DirWatch {
     ///
     /// When there is no such directory, or the system has no watch left.
     pub fn on(dir: &Path) -> io::Result<Self> {
-        let handle = Handle::from_path(dir)?;
+        let handle = open(dir)?;
         let woken = Arc::new(Notify::new());
         let waker = woken.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -52,7 +52,7 @@ impl DirWatch {
     /// Whether `path` is what was watched, and still leads to the directory that is.
     #[must_use]
     pub fn is_on(&self, path: &Path) -> bool {
-        self.path == path && Handle::from_path(path).is_ok_and(|now| now == self.dir)
+        self.path == path && open(path).is_ok_and(|now| now == self.dir)
     }
 
     /// Waits until something has changed since the last call, or since the watch began. It may wake for nothing. One
@@ -60,6 +60,19 @@ impl DirWatch {
     pub async fn changed(&self) {
         self.woken.notified().await;
     }
+}
+
+/// The directory itself. Never waits: a FIFO that has come to stand there isn't opened.
+#[cfg(unix)]
+fn open(dir: &Path) -> io::Result<Handle> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Handle::from_file(openat(CWD, dir, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(unix))]
+fn open(dir: &Path) -> io::Result<Handle> {
+    Handle::from_path(dir)
 }
 
 /// A writer's close is more: with it go locks.

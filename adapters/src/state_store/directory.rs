@@ -41,6 +41,18 @@ pub trait Directory: Debug + Send + Sync + Sized + 'static {
     /// [`io::ErrorKind::DirectoryNotEmpty`], or what else the system says.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes an empty directory, if the path still leads to this one, or at least is in the same place.
+    ///
+    /// # Errors
+    ///
+    /// As for [`remove_dir`](Self::remove_dir).
+    fn remove_this(&self, path: &Path, this: &Self) -> io::Result<()> {
+        match self.stat_at(path)?.id == this.stat()?.id {
+            true => self.remove_dir(path),
+            false => Err(another_took_its_place()),
+        }
+    }
+
     /// The names of what is in it.
     ///
     /// # Errors
@@ -134,12 +146,42 @@ pub trait OpenFile: Debug + Send + Sync + Sized + 'static {
     /// The process that holds a lock on it, as far as the system tells.
     fn lock_holder(&self) -> Option<u32>;
 
+    /// Whether that process holds an exclusive lock on it; none where the system doesn't say. Where nobody is ever asked, it
+    /// does.
+    fn is_locked_by(&self, pid: u32) -> Option<bool> {
+        let _ = pid;
+        Some(true)
+    }
+
+    /// How many names it has.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn links(&self) -> io::Result<u64> {
+        Ok(1)
+    }
+
+    /// Leaves nobody but its owner the right to open it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn close_to_others(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The same open file under a descriptor whose number is above `above`.
     ///
     /// # Errors
     ///
     /// What the system says.
     fn numbered_above(self, above: i32) -> io::Result<Self>;
+}
+
+/// Why a directory isn't removed.
+pub(super) fn another_took_its_place() -> io::Error {
+    io::Error::other("another directory has taken its place")
 }
 
 /// What a file is opened for.

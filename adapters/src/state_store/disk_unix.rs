@@ -9,20 +9,26 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::directory::{Access, Directory, Kind, Lock, OpenFile, Stat};
+use super::directory::{Access, Directory, Kind, Lock, OpenFile, Stat, another_took_its_place};
+use crate::private;
 
 /// An open directory of the disk, or the working directory, where relative paths begin.
 #[derive(Debug)]
 pub struct DiskDir(Option<OwnedFd>);
 
-const PRIVATE_DIR: Mode = Mode::RWXU;
 const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
+
+/// A directory that is only searched need not be readable.
+#[cfg(target_os = "linux")]
+const SEARCH: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const SEARCH: OFlags = OFlags::RDONLY;
 
 impl DiskDir {
     pub(super) const WORKING: Self = Self(None);
@@ -50,14 +56,10 @@ impl Directory for DiskDir {
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {
-        rustix::fs::mkdirat(self.fd(), path, PRIVATE_DIR)?;
-        // A strange umask may have taken our own rights away.
-        Ok(rustix::fs::chmodat(
-            self.fd(),
-            path,
-            PRIVATE_DIR,
-            AtFlags::empty(),
-        )?)
+        match private::make_dir(self.fd(), path)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::AlreadyExists.into()),
+        }
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -65,6 +67,24 @@ impl Directory for DiskDir {
             // The same, on some systems (rmdir(2)).
             Err(Errno::EXIST) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
             removed => Ok(removed?),
+        }
+    }
+
+    /// In the parent that is opened here: wherever that is by then, nothing else is removed than what was seen in it.
+    fn remove_this(&self, path: &Path, this: &Self) -> io::Result<()> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        };
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | SEARCH;
+        let parent = Self(Some(rustix::fs::openat(
+            self.fd(),
+            parent,
+            flags,
+            Mode::empty(),
+        )?));
+        match parent.stat_at(name.as_ref())?.id == this.stat()?.id {
+            true => parent.remove_dir(name.as_ref()),
+            false => Err(another_took_its_place()),
         }
     }
 
@@ -97,6 +117,9 @@ impl Directory for DiskDir {
         };
         let never = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = rustix::fs::openat(self.fd(), name, how | never, PRIVATE_FILE)?;
+        if access == Access::New {
+            private::settle_file(fd.as_fd())?;
+        }
         Ok(fd.into())
     }
 
@@ -188,6 +211,20 @@ impl OpenFile for File {
     #[cfg(not(target_os = "linux"))]
     fn lock_holder(&self) -> Option<u32> {
         None
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_locked_by(&self, pid: u32) -> Option<bool> {
+        use crate::proc_fs::processes;
+        processes::holds_lock(processes::pid(pid)?, &self.metadata().ok()?)
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.nlink())
+    }
+
+    fn close_to_others(&self) -> io::Result<()> {
+        private::settle_file(self.as_fd())
     }
 
     fn numbered_above(self, above: i32) -> io::Result<Self> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use daymark_core::presence::{LockSeen, Observation, Phase};
 use daymark_core::record::ServerRecord;
 
-use super::directory::{Directory, Kind, OpenFile as _};
+use super::directory::{Directory, Kind, OpenFile as _, Stat};
 use super::disk::{DiskDir, means_symlink};
 use super::hint::Hint;
 use super::state_dir::StateDir;
@@ -27,8 +27,8 @@ const TRIES: usize = 16;
 pub struct Look<D: Directory = DiskDir> {
     observation: Observation,
     seen: Option<(StateDir<D>, D::File)>,
-    /// An owner without a record, who says so and is named by the system.
-    owner: Option<(StateDir<D>, u32)>,
+    /// An owner without a record, who says so and is named by the system, and the lock file by which it is.
+    owner: Option<(StateDir<D>, D::File, u32)>,
 }
 
 impl Look {
@@ -50,32 +50,10 @@ impl<D: Directory> Look<D> {
             owner: None,
         };
         match StateDir::open(root, path) {
-            Ok(Some(dir)) => {
-                let (observation, file) = see(&dir);
-                let word = match observation {
-                    // A record is published in no time, or lost and about to be published again.
-                    Observation::NoRecord(_) => {
-                        word_of_owner(&dir).map(|word| word.serving_means(Phase::Starting))
-                    }
-                    // Its proof has ended, and it is about to be removed: by its own writer, or by the next owner.
-                    Observation::Record(_, LockSeen::Free) => word_of_owner(&dir)
-                        .filter(|word| word.pid.is_some())
-                        .map(|word| word.serving_means(Phase::Stopping)),
-                    _ => None,
-                };
-                match (observation, word) {
-                    (_, Some(Word { phase, pid })) => Self {
-                        observation: Observation::NoRecord(Some(phase)),
-                        seen: None,
-                        owner: pid.map(|pid| (dir, pid)),
-                    },
-                    (observation, None) => Self {
-                        observation,
-                        seen: file.map(|file| (dir, file)),
-                        owner: None,
-                    },
-                }
-            }
+            Ok(Some(dir)) => match dir.distrust() {
+                Some(reason) => without(Observation::Refused(reason)),
+                None => Self::into(dir),
+            },
             Ok(None) => without(Observation::NoRecord(None)),
             Err(error) if means_symlink(&error) || error.kind() == io::ErrorKind::NotADirectory => {
                 without(Observation::Refused(
@@ -91,6 +69,34 @@ impl<D: Directory> Look<D> {
                 "cannot open {}: {error}",
                 path.display()
             ))),
+        }
+    }
+
+    /// Looks into a directory that is to be trusted.
+    fn into(dir: StateDir<D>) -> Self {
+        let (observation, file) = see(&dir);
+        let word = match observation {
+            // A record is published in no time, or lost and about to be published again.
+            Observation::NoRecord(_) => {
+                word_of_owner(&dir).map(|word| word.serving_means(Phase::Starting))
+            }
+            // Its proof has ended, and it is about to be removed: by its own writer, or by the next owner.
+            Observation::Record(_, LockSeen::Free) => word_of_owner(&dir)
+                .filter(|word| word.pid.is_some())
+                .map(|word| word.serving_means(Phase::Stopping)),
+            _ => None,
+        };
+        match (observation, word) {
+            (_, Some(Word { phase, pid, lock })) => Self {
+                observation: Observation::NoRecord(Some(phase)),
+                seen: None,
+                owner: pid.map(|pid| (dir, lock, pid)),
+            },
+            (observation, None) => Self {
+                observation,
+                seen: file.map(|file| (dir, file)),
+                owner: None,
+            },
         }
     }
 
@@ -121,15 +127,26 @@ impl<D: Directory> Look<D> {
     /// tells another one than the lock file does.
     #[must_use]
     pub fn owner_without_record(&self) -> Option<u32> {
-        self.owner.as_ref().map(|(_, pid)| *pid)
+        self.owner.as_ref().map(|(_, _, pid)| *pid)
     }
 
     /// The second look for that one: whether it is still the same.
     #[must_use]
     pub fn owner_still_holds(&self) -> bool {
-        self.owner
-            .as_ref()
-            .is_some_and(|(dir, pid)| word_of_owner(dir).is_some_and(|word| word.pid == Some(*pid)))
+        self.owner.as_ref().is_some_and(|(dir, _, pid)| {
+            word_of_owner(dir).is_some_and(|word| word.pid == Some(*pid))
+        })
+    }
+
+    /// Whether the process with this number holds the lock that was seen, on the record or the lock file. One that was
+    /// given the number of a dead owner doesn't, even while something that the owner had forked keeps its lock. None
+    /// where the system doesn't tell: the process is another user's, or hides itself, or `/proc` is that of another pid
+    /// namespace.
+    #[must_use]
+    pub fn is_locked_by(&self, pid: u32) -> Option<bool> {
+        let record = self.seen.as_ref().map(|(_, record)| record);
+        let locked = record.or(self.owner.as_ref().map(|(_, lock, _)| lock))?;
+        locked.is_locked_by(pid)
     }
 
     /// Blocks until the record's writer doesn't vouch for it any more: withdrawn, replaced, or dead. No time limit.
@@ -151,10 +168,13 @@ pub(super) fn see<D: Directory>(dir: &StateDir<D>) -> (Observation, Option<D::Fi
             Ok(file) => file,
             Err(error) => return (unopened(&error), None),
         };
-        let record = match read_record::<D>(&file) {
-            Ok(record) => record,
+        let (record, stat) = match read_record::<D>(&file) {
+            Ok(read) => read,
             Err(observation) => return (observation, Some(file)),
         };
+        if dir.others_may_open(&stat) {
+            return (believed_by_nobody(record, &stat), Some(file));
+        }
         let lock = match dir.proof_is_held(&file) {
             Ok(true) => LockSeen::Held,
             Ok(false) if !dir.leads_to(RECORD, &file) => continue,
@@ -165,6 +185,18 @@ pub(super) fn see<D: Directory>(dir: &StateDir<D>) -> (Observation, Option<D::Fi
     }
     let given_up = "the record is replaced all the time".to_owned();
     (Observation::Unknown(given_up), None)
+}
+
+/// A record on which anybody may hold a lock. What carries an instance was written by a server that doesn't leave it like
+/// this; what carries none isn't believed anyway.
+fn believed_by_nobody(record: Box<ServerRecord>, stat: &Stat) -> Observation {
+    match record.instance_id {
+        None => Observation::Record(record, LockSeen::Free),
+        Some(_) => Observation::Refused(format!(
+            "others may open the record (mode {:04o}), so its lock proves nothing",
+            stat.mode
+        )),
+    }
 }
 
 fn unopened(error: &io::Error) -> Observation {
@@ -185,15 +217,16 @@ fn unopened(error: &io::Error) -> Observation {
 }
 
 /// What an owner says it is doing.
-#[derive(Clone, Copy)]
-struct Word {
+struct Word<F> {
     phase: Phase,
     /// Its pid, if what it says agrees with what the system does. It may not: who tries whether the place is free has the lock
     /// for an instant, too.
     pid: Option<u32>,
+    /// The file that it is read in, and that the owner has locked.
+    lock: F,
 }
 
-impl Word {
+impl<F> Word<F> {
     fn serving_means(self, phase: Phase) -> Self {
         match self.phase {
             Phase::Serving => Self { phase, ..self },
@@ -203,17 +236,22 @@ impl Word {
 }
 
 /// The owner's word, if there is one.
-fn word_of_owner<D: Directory>(dir: &StateDir<D>) -> Option<Word> {
+fn word_of_owner<D: Directory>(dir: &StateDir<D>) -> Option<Word<D::File>> {
     let lock = dir.open_to_read(LOCK).ok()?;
+    let stat = lock.stat().ok()?;
+    if stat.user != D::user() || dir.others_may_open(&stat) {
+        return None;
+    }
     let holder = lock.lock_holder()?;
     let hint = Hint::read(&lock)?;
     Some(Word {
         phase: hint.phase,
         pid: (holder == hint.pid).then_some(holder),
+        lock,
     })
 }
 
-fn read_record<D: Directory>(file: &D::File) -> Result<Box<ServerRecord>, Observation> {
+fn read_record<D: Directory>(file: &D::File) -> Result<(Box<ServerRecord>, Stat), Observation> {
     let unreadable = |e: io::Error| Observation::Unknown(format!("the record cannot be read: {e}"));
     let corrupt = |reason: &str| Observation::Corrupt(reason.to_owned());
     let stat = file.stat().map_err(unreadable)?;
@@ -230,6 +268,6 @@ fn read_record<D: Directory>(file: &D::File) -> Result<Box<ServerRecord>, Observ
         return Err(corrupt("the record is larger than 16 KiB"));
     }
     record_json::read(&bytes)
-        .map(Box::new)
+        .map(|record| (Box::new(record), stat))
         .map_err(Observation::Corrupt)
 }

@@ -88,6 +88,7 @@ pub(super) fn take_ownership<D: Directory>(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed("open", error)),
         };
+        dir.check_lock(&lock)?;
         match lock.lock(Lock::Exclusive) {
             Ok(true) => {}
             Ok(false) => {

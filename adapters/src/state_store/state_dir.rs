@@ -9,7 +9,7 @@ use daymark_core::state_store::AcquireError;
 
 use super::directory::{Access, Directory, Kind, Lock, OpenFile, Stat};
 use super::disk::{DiskDir, means_symlink};
-use super::{LOCK, RECORD};
+use super::{LOCK, RECORD, trust};
 
 /// An open state directory.
 #[derive(Debug)]
@@ -97,6 +97,41 @@ impl<D: Directory> StateDir<D> {
             problem,
             remedy,
         })
+    }
+
+    /// Why a reader believes nothing in it.
+    pub(super) fn distrust(&self) -> Option<String> {
+        match self.dir.stat() {
+            Ok(stat) => trust::of_directory(stat.user, stat.mode, D::user()),
+            Err(error) => Some(format!("the state directory cannot be checked: {error}")),
+        }
+    }
+
+    /// Whether others may have this file of ours open, so that a lock on it proves nothing.
+    pub(super) fn others_may_open(&self, file: &Stat) -> bool {
+        let dir = self.dir.stat();
+        dir.is_ok_and(|dir| trust::others_may_open(file.mode, dir.mode))
+    }
+
+    /// Makes sure that the lock file is this user's, and no other file by another name: it will be written to. What was
+    /// put there while others could get at the directory is of no use any more, whatever the directory's mode is by now.
+    pub(super) fn check_lock(&self, lock: &D::File) -> Result<(), AcquireError> {
+        let path = self.path.join(LOCK);
+        let failed = |source: io::Error| AcquireError::Io {
+            action: "check",
+            path: path.clone(),
+            source: Arc::new(source),
+        };
+        let owner = lock.stat().map_err(failed)?.user;
+        let links = lock.links().map_err(failed)?;
+        match trust::of_lock_file(owner, links, D::user()) {
+            None => lock.close_to_others().map_err(failed),
+            Some(problem) => Err(AcquireError::Unsafe {
+                problem: format!("{LOCK} in it {problem}"),
+                remedy: format!("rm {}", path.display()),
+                path: self.path.clone(),
+            }),
+        }
     }
 
     /// Where its path begins.
@@ -193,9 +228,9 @@ impl<D: Directory> StateDir<D> {
         }
     }
 
-    /// Removes the directory itself, which must be empty.
+    /// Removes the directory itself, which must be empty. Where the path leads elsewhere by now, what is there stays.
     pub(super) fn remove_itself(&self) -> io::Result<()> {
-        self.root.remove_dir(&self.path)
+        self.root.remove_this(&self.path, &self.dir)
     }
 
     /// The names of what is in it.

@@ -233,10 +233,12 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
-/// Whether it is a control character, or one that turns the direction of writing.
+/// Whether it is a control character, or one that can't be seen itself and changes what is: the direction of writing, where
+/// lines end, which letters stand there (Unicode's categories Cc, Zl, Zp and what matters of Cf; UTR 36).
 pub(super) fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -248,6 +250,10 @@ mod tests {
         assert_eq!(
             shown("a\u{1b}[31mb\nc\u{9b}\u{202e}"),
             "a\\u{1b}[31mb\\u{a}c\\u{9b}\\u{202e}"
+        );
+        assert_eq!(
+            shown("a\u{61c}\u{200b}\u{feff}\u{e0041}b"),
+            "a\\u{61c}\\u{200b}\\u{feff}\\u{e0041}b"
         );
         assert_eq!(shown("schön 日本 [ok]"), "schön 日本 [ok]");
     }

@@ -105,7 +105,7 @@ impl Place {
 /// can't be read, the two looks have to do.
 #[cfg(target_os = "linux")]
 async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), ConnectError> {
-    /// A connection that nobody has accepted yet may still show as root's.
+    /// A connection that nobody has accepted yet shows as root's, and without an inode.
     const TRIES: u32 = 50;
     const UNTIL_ACCEPTED: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -122,10 +122,11 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
             return Ok(());
         };
         let server = tcp_table::rows(&table).find(|row| row.local == addr && row.remote == client);
-        match server.map(|row| row.uid) {
-            Some(uid) if uid == me => return Ok(()),
-            Some(0) => tokio::time::sleep(UNTIL_ACCEPTED).await,
-            Some(uid) => return Err(ConnectError::ForeignSocket { addr, uid }),
+        match server.map(|row| (row.uid, row.inode)) {
+            // Nobody's yet, whatever the user; to root it would look like its own.
+            Some((_, 0)) => tokio::time::sleep(UNTIL_ACCEPTED).await,
+            Some((uid, _)) if uid == me => return Ok(()),
+            Some((uid, _)) => return Err(ConnectError::ForeignSocket { addr, uid }),
             None => return Err(ConnectError::WentAway),
         }
     }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::process::Pinned;
+use super::stop::NOT_TOLD;
 use super::{Place, Sighting};
 
 /// Why a server wasn't replaced by a new one.
@@ -97,9 +98,15 @@ impl Place {
             return Err(RestartServerError::NotProven(reason.to_owned()));
         }
         let pinned = Pinned::new(record.pid).map_err(failed("open the process"))?;
-        match pinned.filter(|_| look.still_holds()) {
-            Some(owner) => owner.restart().map_err(failed("signal the process"))?,
-            None => return Err(RestartServerError::NotLive(Box::new(self.look()))),
+        let is_writer = look.is_locked_by(record.pid);
+        match (pinned.filter(|_| look.still_holds()), is_writer) {
+            (Some(owner), Some(true)) => owner.restart().map_err(failed("signal the process"))?,
+            (Some(_), None) => return Err(RestartServerError::NotProven(NOT_TOLD.to_owned())),
+            (Some(_), Some(false)) => {
+                let reason = "its process is gone, and what that forked still holds its lock";
+                return Err(RestartServerError::NotProven(reason.to_owned()));
+            }
+            (None, _) => return Err(RestartServerError::NotLive(Box::new(self.look()))),
         }
         Ok(record)
     }

@@ -1,7 +1,8 @@
 //! Stopping a server from outside, and never a stranger.
 //!
 //! A pid is a number that others get too. So the process is pinned between two looks at the same record: its writer lived
-//! before and after, so the pin is on the writer, and from then on the signal goes to nobody else.
+//! before and after, so the pin is on the writer, and from then on the signal goes to nobody else. That the lock is really
+//! held by that process, and not by something that the writer had forked, the system is asked as well.
 
 use std::io;
 use std::sync::Arc;
@@ -176,9 +177,15 @@ impl Place {
             return Err(not_proven(sighting, Some(reason)));
         }
         let pinned = Pinned::new(record.pid).map_err(failed("open the process"))?;
+        let is_writer = look.is_locked_by(record.pid);
         let Some(process) = pinned.filter(|_| look.still_holds()) else {
             return Ok(None);
         };
+        match is_writer {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => return Err(not_proven(sighting, Some(NOT_TOLD))),
+        }
         process.terminate().map_err(failed("signal the process"))?;
         Ok(Some(Target {
             process,
@@ -189,6 +196,10 @@ impl Place {
         }))
     }
 }
+
+/// Why nobody is signalled although somebody is alive.
+pub(super) const NOT_TOLD: &str =
+    "the system does not tell whether the process with its number is the one that wrote the record";
 
 /// An owner without a record, pinned between two looks as the record's writer is. One that is starting is asked to stop; one
 /// that is stopping was asked before.
@@ -201,7 +212,8 @@ fn pin_owner(
         return Ok(None);
     };
     let pinned = Pinned::new(pid).map_err(failed("open the process"))?;
-    let Some(process) = pinned.filter(|_| look.owner_still_holds()) else {
+    let is_owner = look.is_locked_by(pid) == Some(true);
+    let Some(process) = pinned.filter(|_| is_owner && look.owner_still_holds()) else {
         return Ok(None);
     };
     if presence == Presence::Starting {

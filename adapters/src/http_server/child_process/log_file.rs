@@ -5,13 +5,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::log_file::{CURRENT, DIR, PREVIOUS};
+use crate::private;
 
 /// How long a file gets before there is a new one, at the next line.
 const LIMIT: u64 = 5 * 1024 * 1024;
@@ -113,18 +114,22 @@ fn begin(state_dir: &Path) -> io::Result<File> {
         | OFlags::EXCL
         | OFlags::NOFOLLOW
         | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(&dir, CURRENT, flags, Mode::RUSR | Mode::WUSR)?.into())
+    let file = rustix::fs::openat(&dir, CURRENT, flags, Mode::RUSR | Mode::WUSR)?;
+    private::settle_file(file.as_fd())?;
+    Ok(file.into())
 }
 
 fn open_dir(state_dir: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let parent = rustix::fs::openat(CWD, state_dir, flags, Mode::empty())?;
-    match rustix::fs::mkdirat(&parent, DIR, Mode::RWXU) {
-        // A strange umask may have taken our own rights away.
-        Ok(()) => rustix::fs::chmodat(&parent, DIR, Mode::RWXU, AtFlags::empty())?,
-        Err(Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
+    let stat = rustix::fs::fstat(&parent)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+        // It was made sure of at the start. Somebody has put another one in its place since, or opened it to others.
+        return Err(io::Error::other(
+            "the state directory isn't private any more",
+        ));
     }
+    private::make_dir(parent.as_fd(), DIR.as_ref())?;
     let dir = match rustix::fs::openat(&parent, DIR, flags, Mode::empty()) {
         Ok(dir) => dir,
         Err(Errno::LOOP | Errno::NOTDIR) => return Err(in_the_way(DIR)),
@@ -263,6 +268,18 @@ mod tests {
             error.to_string().contains("no file of this user"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_directory_that_is_not_private_any_more() {
+        let dir = room();
+        let link = dir.path().join("link");
+        symlink(dir.path(), &link).unwrap();
+        assert!(LogFile::open(&link).is_err());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = LogFile::open(dir.path()).unwrap_err();
+        assert!(refused.to_string().contains("private"), "{refused}");
+        assert!(!dir.path().join(DIR).exists());
     }
 
     #[test]

@@ -24,7 +24,12 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 /// Tries it where `dir` is, or will be.
 pub(super) async fn examine(dir: &Path) -> Vec<Check> {
-    let existing = dir.ancestors().find(|dir| dir.is_dir());
+    // Not where a link leads that stands in for the state directory: nothing would ever be kept there.
+    let is_there = |there: &&Path| match *there == dir {
+        true => there.symlink_metadata().is_ok_and(|found| found.is_dir()),
+        false => there.is_dir(),
+    };
+    let existing = dir.ancestors().find(is_there);
     let instance = identity::new_instance_id();
     let (Some(existing), Ok(instance)) = (existing, instance) else {
         let hint = "see whether /dev/urandom is there";
