@@ -13,6 +13,8 @@ pub mod files;
 pub mod guarded;
 pub mod model_fs;
 pub mod onlookers;
+#[cfg(target_os = "linux")]
+pub mod others;
 pub mod owner;
 pub mod page;
 pub mod programs;
