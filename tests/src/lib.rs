@@ -17,6 +17,8 @@ pub mod onlookers;
 pub mod others;
 pub mod owner;
 pub mod page;
+#[cfg(unix)]
+pub mod printed_reader;
 pub mod programs;
 pub mod protocol;
 pub mod raw;

@@ -10,10 +10,8 @@
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,7 +27,7 @@ use daymark_tests::client::Client;
 use daymark_tests::files::Ground;
 use daymark_tests::onlookers::Onlookers;
 use daymark_tests::owner::{Owner, Said, exit};
-use daymark_tests::page::program;
+use daymark_tests::printed_reader::PrintedReader;
 use daymark_tests::programs::can_run;
 use daymark_tests::sample;
 use daymark_tests::scale::{random, rounds};
@@ -350,111 +348,6 @@ impl Clock for Backwards {
 
     async fn sleep_until(&self, deadline: Moment) {
         SystemClock.sleep_until(deadline).await;
-    }
-}
-
-/// The Python reader of `docs/discovery.md`, as it stands there, which looks all the time. It ends the test when it says
-/// what must never be said, or when it calls somebody live while nobody lives.
-struct PrintedReader {
-    python: Child,
-    stdin: ChildStdin,
-    said: BufReader<ChildStdout>,
-    /// Odd while nobody lives.
-    epoch: File,
-    now: u8,
-    _temp: tempfile::TempDir,
-}
-
-/// Runs the program again and again. Told to, it looks twice more, and tells all that it has seen since it was last told.
-const AGAIN_AND_AGAIN: &str = r#"
-import contextlib, io, os, select, sys
-code = compile(open(sys.argv[1]).read(), "the page", "exec")
-epoch = os.open(sys.argv[2], os.O_RDONLY)
-sys.argv = ["reader", sys.argv[3]]
-looks, seen = 0, set()
-
-def look():
-    global looks
-    looks += 1
-    before, said = os.pread(epoch, 1, 0), io.StringIO()
-    with contextlib.redirect_stdout(said):
-        try: exec(code, {"__name__": "__main__"})
-        except SystemExit: pass
-    said = said.getvalue().rstrip("\n")
-    if said not in ("absent", "stale") and not said.startswith("live "): sys.exit(f"never to be said: {said!r}")
-    if said.startswith("live ") and before[0] % 2 and os.pread(epoch, 1, 0) == before: sys.exit(f"dead: {said}")
-    seen.add(said)
-
-while True:
-    look()
-    if not select.select([sys.stdin], [], [], 0)[0]: continue
-    if not sys.stdin.readline(): break
-    look(), look()
-    print(looks, ",".join(seen), flush=True)
-    seen.clear()
-"#;
-
-impl PrintedReader {
-    fn of(dir: &Path) -> Self {
-        let temp = tempfile::tempdir().expect("a temporary directory");
-        let (page, epoch) = (temp.path().join("page.py"), temp.path().join("epoch"));
-        fs::write(&page, program("python")).expect("write the program");
-        fs::write(&epoch, [1]).expect("write the epoch");
-        let mut python = Command::new("python3")
-            .args(["-c", AGAIN_AND_AGAIN])
-            .args([&page, &epoch])
-            .arg(dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("run python3");
-        Self {
-            stdin: python.stdin.take().expect("stdin is a pipe"),
-            said: BufReader::new(python.stdout.take().expect("stdout is a pipe")),
-            epoch: OpenOptions::new().write(true).open(epoch).expect("open it"),
-            python,
-            now: 1,
-            _temp: temp,
-        }
-    }
-
-    fn somebody_may_live(&mut self) {
-        self.turn();
-    }
-
-    fn nobody_lives(&mut self) {
-        self.turn();
-    }
-
-    fn turn(&mut self) {
-        self.now = self.now.wrapping_add(1);
-        self.epoch
-            .write_all_at(&[self.now], 0)
-            .expect("write the epoch");
-    }
-
-    /// What it has seen since it was last asked.
-    fn looks_once_more(&mut self) -> Vec<String> {
-        self.ask().1
-    }
-
-    fn ask(&mut self) -> (u64, Vec<String>) {
-        writeln!(self.stdin).expect("it saw what must never be");
-        let mut line = String::new();
-        self.said.read_line(&mut line).expect("it speaks");
-        let (looks, seen) = line
-            .trim_end()
-            .split_once(' ')
-            .expect("it saw what must never be");
-        let seen = seen.split(',').map(str::to_owned).collect();
-        (looks.parse().expect("a number"), seen)
-    }
-
-    fn end(mut self) -> u64 {
-        let looks = self.ask().0;
-        drop(self.stdin);
-        assert!(self.python.wait().expect("it ends").success());
-        looks
     }
 }
 
