@@ -9,9 +9,9 @@ use std::os::fd::AsRawFd as _;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use rustix::fs::{AtFlags, Mode};
 #[cfg(target_os = "linux")]
-use rustix::fs::OFlags;
-use rustix::fs::{AtFlags, CWD, Mode};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 /// Makes a directory of mode 0700, whatever the umask is; false if something is there already.
@@ -67,6 +67,8 @@ fn give_rights(dir: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use rustix::fs::CWD;
 
     use super::*;
 
