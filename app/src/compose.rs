@@ -1,15 +1,18 @@
 //! The composition root: the one place where real adapters meet the core.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use daymark_adapters::clock::SystemClock;
 use daymark_adapters::state_store::FileStore;
 use daymark_core::http_server::HttpServer;
 use daymark_core::port_picker::PortPicker;
 use daymark_core::{Handle, Plan, ServerRunner, StartError};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::signals::{self, FirstSignal};
 
@@ -30,6 +33,18 @@ pub(crate) struct Launched {
     pub(crate) control: JoinHandle<()>,
 }
 
+/// As long as any process lives.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Starts the first thread for calls that may block, or says that there is none to be had: then the runtime would panic
+/// (tokio::task::spawn_blocking). As long as it has one, it waits for that.
+fn have_a_thread(runtime: &Runtime) -> io::Result<()> {
+    let started = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())));
+    started
+        .map(drop)
+        .map_err(|_| io::ErrorKind::WouldBlock.into())
+}
+
 /// Puts a run together, on a `daymark-control` thread.
 pub(crate) fn launch<P, H>(ports: P, http: H, parts: Parts) -> Result<Launched, StartError>
 where
@@ -41,11 +56,13 @@ where
     let can_restart = parts.plan.restarts.is_some();
     let (runner, handle) = ServerRunner::new(ports, http, store, SystemClock, parts.plan);
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .thread_name("daymark-store")
+        .thread_keep_alive(FOR_EVER)
         .enable_all()
         .build()
         .map_err(setup("start a runtime"))?;
+    have_a_thread(&runtime).map_err(setup("start a thread"))?;
     let signalled = parts.signals.clone().map(|first| (handle.clone(), first));
     let control = std::thread::Builder::new()
         .name("daymark-control".to_owned())

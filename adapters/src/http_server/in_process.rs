@@ -66,6 +66,14 @@ impl<F> InProcess<F> {
             config,
         }
     }
+
+    fn threads(&self) -> io::Result<Runtime> {
+        let mut threads = Builder::new_multi_thread();
+        if self.config.threads > 0 {
+            threads.worker_threads(self.config.threads);
+        }
+        threads.thread_name("daymark-http").enable_all().build()
+    }
 }
 
 #[async_trait]
@@ -90,15 +98,7 @@ where
                 io::ErrorKind::InvalidInput.into(),
             )
         })?;
-        let mut threads = Builder::new_multi_thread();
-        if self.config.threads > 0 {
-            threads.worker_threads(self.config.threads);
-        }
-        let runtime = threads
-            .thread_name("daymark-http")
-            .enable_all()
-            .build()
-            .map_err(|e| failed("no threads", e))?;
+        let runtime = or_panics(|| self.threads()).map_err(|e| failed("no threads", e))?;
         let runtime = Threads(Some(runtime));
 
         let endpoint = listener.endpoint();
@@ -108,9 +108,12 @@ where
             stop: StopSignal(draining.clone()),
         };
         // Apps may spawn tasks while they are made, and take their time.
-        let made = runtime.handle().spawn_blocking(move || make(context)).await;
-        let app =
-            made.map_err(|panicked| failed("its app cannot be made", panic_text(panicked)))?;
+        let http = runtime.handle();
+        let making = or_panics(move || Ok(http.spawn_blocking(move || make(context))))
+            .map_err(|e| failed("no threads", e))?;
+        let app = making
+            .await
+            .map_err(|panicked| failed("its app cannot be made", panic_text(panicked)))?;
         let limits = self.config.limits.in_range();
         let all_places = limits.max_connections;
         let places = Arc::new(Semaphore::new(all_places as usize));
@@ -146,6 +149,18 @@ where
             report: OnceLock::new(),
         }))
     }
+}
+
+/// What comes of `start`, which starts threads: where the system has none left, the runtime panics in place of an error
+/// (tokio::task::spawn_blocking).
+fn or_panics<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(start));
+    started.unwrap_or_else(|panic| {
+        let why = panic
+            .downcast::<String>()
+            .map_or_else(|_| String::new(), |why| *why);
+        Err(io::Error::new(io::ErrorKind::WouldBlock, why))
+    })
 }
 
 /// The handlers' threads. Dropped, they end in the background, which is legal in async code too.

@@ -75,8 +75,7 @@ impl Target {
         }
     }
 
-    /// A place that is known.
-    #[cfg(unix)]
+    /// A server that was found for us.
     pub(super) const fn given(place: Place, selector: String) -> Self {
         Self {
             place,
