@@ -27,6 +27,8 @@ pub mod scale;
 pub mod stage;
 #[cfg(target_os = "linux")]
 pub mod supervised;
+#[cfg(target_os = "linux")]
+pub mod sweep;
 pub mod trace;
 #[cfg(target_os = "linux")]
 pub mod watcher;

@@ -1,12 +1,16 @@
-//! A start and a stop, killed at every system call, and with every system call failing.
+//! Killed, stopped and given errors at every system call: the command's `serve`, `status` and `stop`, black-box, over a
+//! fresh directory, a stale record, a stale temporary file and a server that lives; and the library's start and stop.
 //!
-//! By default a sample of the moments. All of them, in half a minute:
+//! By default a sample. All of it, on a quiet machine in a quarter of an hour, with `run` a good deal more:
 //!
 //! ```text
-//! DAYMARK_TEST_FULL=1 cargo test --release -p daymark-tests --test every_syscall
+//! DAYMARK_TEST_FULL=1 cargo test --release -p daymark-tests --test every_syscall --test supervised_syscalls
 //! ```
 //!
-//! Not among those that fail: `write`, for the runtime's own threads wake each other by it.
+//! `DAYMARK_TEST_CASES=1000` tries that many cases of each verb. What each verb came to stands in a line on stderr.
+//!
+//! Where the library's own start and stop fail, `write` is left out, for the runtime's threads wake each other by it. The
+//! command is given errors there, too; a case in which one met the runtime's own descriptors is counted apart.
 #![cfg(target_os = "linux")]
 
 use daymark::Presence;
@@ -14,7 +18,8 @@ use daymark_tests::files::Ground;
 use daymark_tests::owner::{Owner, Said, exit};
 use daymark_tests::programs::can_run;
 use daymark_tests::scale::{random, rounds};
-use daymark_tests::trace::Tracer;
+use daymark_tests::sweep::{Case, Site, Verb, Were, cases, sweep, try_all};
+use daymark_tests::trace::{Blow, Tracer};
 
 const OWNER: &str = env!("CARGO_BIN_EXE_owner");
 
@@ -230,4 +235,75 @@ fn a_stop_with_a_call_that_fails_ends_and_says_what_is_left() {
         }
     }
     assert!(unclean > 0, "a record that can't be removed is told of");
+}
+
+/// The command, as it is shipped.
+const COMMAND: &str = env!("CARGO_BIN_EXE_supervisor");
+const SERVANT: &str = env!("CARGO_BIN_EXE_servant");
+
+#[test]
+fn serve_survives_whatever_happens_at_any_call() {
+    if can_run(&["strace"]) {
+        try_all(COMMAND, SERVANT, Verb::Serve, 60);
+    }
+}
+
+#[test]
+fn status_survives_whatever_happens_at_any_call() {
+    if can_run(&["strace"]) {
+        try_all(COMMAND, SERVANT, Verb::Status, 40);
+    }
+}
+
+#[test]
+fn stop_survives_whatever_happens_at_any_call() {
+    if can_run(&["strace"]) {
+        try_all(COMMAND, SERVANT, Verb::Stop, 40);
+    }
+}
+
+/// A fault, where it shows, and at which blows.
+type Mutant = (&'static str, &'static [&'static str], Blow);
+
+const MUTANTS: [Mutant; 6] = [
+    ("write in place", &["write"], Blow::Kill),
+    (
+        "publish before bind",
+        &["rename", "renameat", "bind"],
+        Blow::Freeze,
+    ),
+    (
+        "lock after rename",
+        &["rename", "renameat", "flock"],
+        Blow::Freeze,
+    ),
+    ("release before withdraw", &["flock"], Blow::Freeze),
+    ("silent", &["bind"], Blow::Fail("EIO")),
+    ("litter", &["rename", "renameat"], Blow::Fail("EIO")),
+];
+
+/// What such a sweep finds wrong with a program that has this fault.
+fn found(fault: &'static str, syscalls: &[&str], blow: Blow) -> Result<(), String> {
+    let mut site = Site::new(COMMAND.into(), SERVANT.into());
+    site.program = env!("CARGO_BIN_EXE_misordered").into();
+    site.fault = fault;
+    let all = cases(&site, Verb::Serve, Were::Fresh);
+    let is_meant = |case: &Case| case.blow == blow && syscalls.contains(&&*case.call.syscall);
+    let meant: Vec<Case> = all.into_iter().filter(is_meant).collect();
+    assert!(!meant.is_empty(), "it makes none of {syscalls:?}");
+    sweep(&site, &meant, 2, 1).map(drop)
+}
+
+#[test]
+fn each_wrong_order_is_found_by_a_sweep_that_finds_nothing_wrong_with_the_right_one() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    for (fault, syscalls, blow) in MUTANTS {
+        let right = found("", syscalls, blow);
+        assert_eq!(right, Ok(()), "in place of {fault:?}");
+        let wrong = found(fault, syscalls, blow);
+        println!("{fault}: {wrong:?}");
+        assert!(wrong.is_err(), "nobody finds {fault:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! `daymark run` and all that it starts, killed at system calls: the supervisor, its guard and its child, whoever makes it.
 //!
-//! By default a sample of the moments. A lot more of them, in about ten minutes:
+//! In one test they are killed at moments that only shapes of trees and sockets decide; in the other `daymark run` is struck
+//! as the other verbs are (`every_syscall.rs`). By default a sample of the moments. A lot more of them:
 //!
 //! ```text
 //! DAYMARK_TEST_FULL=1 cargo test --release -p daymark-tests --test supervised_syscalls
@@ -12,6 +13,7 @@ use daymark_tests::files::Ground;
 use daymark_tests::programs::can_run;
 use daymark_tests::scale::{random, rounds};
 use daymark_tests::supervised::{Role, Start, Supervisor, eventually, members};
+use daymark_tests::sweep::{Verb, try_all};
 use daymark_tests::watcher::ask;
 use rustix::process::{Signal, kill_process};
 
@@ -138,4 +140,16 @@ fn a_supervised_start_and_stop_that_is_killed_at_any_call_leaves_nothing_after_t
         kills += usize::from(scene.tamper(syscall, nth));
     }
     println!("{kills} kills");
+}
+
+#[test]
+fn run_survives_whatever_happens_at_any_call() {
+    if can_run(&["strace"]) {
+        try_all(
+            env!("CARGO_BIN_EXE_supervisor"),
+            env!("CARGO_BIN_EXE_servant"),
+            Verb::Run,
+            25,
+        );
+    }
 }
