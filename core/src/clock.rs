@@ -63,3 +63,29 @@ pub trait Clock: Send + Sync + 'static {
     /// Waits until the monotonic clock has reached `deadline`.
     async fn sleep_until(&self, deadline: Moment);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_keeps_its_microseconds_and_counts_none_backwards() {
+        let (earlier, later) = (
+            Timestamp::from_unix_micros(7),
+            Timestamp::from_unix_micros(12),
+        );
+        assert_eq!(later.unix_micros(), 12);
+        assert_eq!(later.saturating_since(earlier), Duration::from_micros(5));
+        assert_eq!(earlier.saturating_since(later), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_moment_may_be_the_end_of_time_and_no_later() {
+        let last = Moment(Duration::MAX);
+        assert_eq!(
+            Moment(Duration::from_secs(1)) + Duration::from_secs(2),
+            Moment(Duration::from_secs(3))
+        );
+        assert_eq!(last + Duration::from_secs(1), last);
+    }
+}

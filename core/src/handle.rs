@@ -246,7 +246,8 @@ impl Handle {
             .wait_for(|s| matches!(s, Status::Ready(_) | Status::Stopped(_)))
             .await;
         match decided.as_deref() {
-            Ok(Status::Ready(record)) => Ok(record.clone()),
+            // What a runner said last that has vanished is true no more.
+            Ok(Status::Ready(record)) if self.status.has_changed().is_ok() => Ok(record.clone()),
             Ok(Status::Stopped(report)) => Err(match &report.cause {
                 StopCause::StartFailed(error) => error.clone(),
                 _ => StartError::Stopped,
@@ -369,3 +370,7 @@ impl Events {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

@@ -412,3 +412,19 @@ fn stop_is_legal_everywhere_and_repeating_it_changes_nothing() {
         }
     }
 }
+
+#[test]
+fn what_is_done_at_once_is_no_call() {
+    for call in [
+        Do::Acquire,
+        Do::Publish,
+        Do::Withdraw,
+        Do::Abort,
+        Do::Release,
+    ] {
+        assert!(call.is_call(), "{call:?}");
+    }
+    for effect in [Do::Cancel, Do::Disown, Do::CloseListener, Do::Disarm] {
+        assert!(!effect.is_call(), "{effect:?}");
+    }
+}

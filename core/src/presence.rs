@@ -294,3 +294,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "presence_tests.rs"]
+mod tests;

@@ -104,6 +104,19 @@ mod tests {
     }
 
     #[test]
+    fn only_who_would_be_started_again_is_given_up() {
+        let mut restarts = Restarts::new(RestartPolicy::OnFailure);
+        assert!(restarts.are_possible());
+        assert!(!Restarts::new(RestartPolicy::Never).are_possible());
+        for _ in 0..ATTEMPTS {
+            assert!(!restarts.are_exhausted(&exit(1)));
+            restarts.after(&exit(1), Duration::ZERO);
+        }
+        assert!(restarts.are_exhausted(&exit(1)));
+        assert!(!restarts.are_exhausted(&exit(0)), "it wouldn't be");
+    }
+
+    #[test]
     fn pauses_grow_and_end_unless_the_server_stays() {
         let mut restarts = Restarts::new(RestartPolicy::Always);
         let mut pause = |up| restarts.after(&exit(1), up).map(|pause| pause.as_millis());

@@ -5,6 +5,7 @@
 use std::io;
 use std::num::NonZeroU16;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use mockall::mock;
@@ -81,6 +82,7 @@ struct World {
     changed: Notify,
     killed: Notify,
     custody: Mutex<Vec<Custody>>,
+    looks: AtomicUsize,
 }
 
 impl World {
@@ -149,8 +151,10 @@ impl Lease for FakeLease {
         self.meet("recover")
             .await
             .map_err(|_| AcquireError::Busy(None))?;
+        let has_leavings = matches!(self.fault, Some(("leavings", _)));
         Ok(Recovered {
             last_port: Some(PORT),
+            removed: if has_leavings { 2 } else { 0 },
             ..Recovered::default()
         })
     }
@@ -158,7 +162,18 @@ impl Lease for FakeLease {
     async fn publish(&self, _: &ServerRecord, above: Option<i32>) -> Result<(), PublishError> {
         assert_eq!(above, Some(7), "the proof is numbered above the listener");
         // It lands, even if it fails.
+        let is_first = !self.world.log().contains(&"published");
         self.world.note("published");
+        if !is_first && matches!(self.fault, Some(("republish", _))) {
+            return Err(PublishError::Io {
+                action: "write",
+                path: "/nowhere".into(),
+                source: Arc::new(io::Error::other("injected")),
+            });
+        }
+        if !is_first && matches!(self.fault, Some(("slow republish", _))) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         self.meet("publish")
             .await
             .map_err(|_| PublishError::Withdrawn)
@@ -183,6 +198,7 @@ impl Lease for FakeLease {
     }
 
     async fn inspect(&self) -> Custody {
+        self.world.looks.fetch_add(1, Ordering::SeqCst);
         let next = self.world.custody.lock().unwrap().pop();
         next.unwrap_or(Custody::Intact)
     }
@@ -206,35 +222,57 @@ impl Lease for FakeLease {
 enum Behaviour {
     Drains,
     NeverDrains,
+    /// Neither drains nor lets itself be cut off.
+    NeverEnds,
+    /// Leaves processes that don't end.
+    LeavesProcesses,
+    /// Takes a second to be ready.
+    IsSlow,
     Dies,
 }
 
 struct FakeServer(Arc<World>, Behaviour);
 
+impl FakeServer {
+    const fn survivors(&self) -> u64 {
+        match self.1 {
+            Behaviour::LeavesProcesses => 2,
+            _ => 0,
+        }
+    }
+}
+
 #[async_trait]
 impl RunningServer for FakeServer {
     async fn ready(&self) -> Result<Endpoint, ServeError> {
+        if matches!(self.1, Behaviour::IsSlow) {
+            self.0.note("probed");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         Ok(Endpoint::v4(PORT))
     }
 
     async fn drain(&self) -> DrainReport {
         self.0.note("draining");
-        if matches!(self.1, Behaviour::NeverDrains) {
+        if matches!(self.1, Behaviour::NeverDrains | Behaviour::NeverEnds) {
             std::future::pending::<()>().await;
         }
         DrainReport {
             drained: 3,
             aborted: 0,
-            survivors: 0,
+            survivors: self.survivors(),
         }
     }
 
     async fn abort(&self) -> DrainReport {
         self.0.note("aborted");
+        if matches!(self.1, Behaviour::NeverEnds) {
+            std::future::pending::<()>().await;
+        }
         DrainReport {
             drained: 1,
             aborted: 2,
-            survivors: 0,
+            survivors: self.survivors(),
         }
     }
 
@@ -247,7 +285,10 @@ impl RunningServer for FakeServer {
     }
 
     fn stats(&self) -> ServerStats {
-        ServerStats::default()
+        ServerStats {
+            requests: 7,
+            ..ServerStats::default()
+        }
     }
 }
 
@@ -360,6 +401,7 @@ async fn requests_that_outlast_the_deadline_are_cut_off() {
     handle.start().await.unwrap();
     let report = handle.stop(STOP).await.unwrap();
     assert_eq!((report.drained, report.aborted), (1, 2));
+    assert_eq!(Some(report.took), STOP, "not the run's own drain time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -531,7 +573,14 @@ async fn a_server_that_dies_is_withdrawn_and_says_why() {
     world.killed.notify_one();
     let report = handle.wait_stopped().await.unwrap();
     assert!(matches!(&report.cause, StopCause::ServerEnded(end) if end.reason == "it was shot"));
-    assert!(world.log().contains(&"released"));
+    let order = [
+        "published",
+        "unbelieved",
+        "listener closed",
+        "aborted",
+        "released",
+    ];
+    assert_eq!(world.log()[..5], order);
 }
 
 #[tokio::test(start_paused = true)]
@@ -736,4 +785,236 @@ async fn a_server_that_cannot_be_replaced_is_not() {
     handle.request_restart();
     handle.stop(None).await.unwrap();
     assert_eq!(world.log()[..2], ["published", "unbelieved"]);
+}
+
+/// Asks for a stop `after` so long, without waiting for its end.
+async fn ask_for_stop(handle: &Handle, after: Duration, drain: Duration) {
+    tokio::time::sleep(after).await;
+    handle.request_stop(Some(drain));
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_is_asked_for_again_can_only_be_sooner() {
+    for (again, took) in [(SECOND, 2 * SECOND), (20 * SECOND, 5 * SECOND)] {
+        let (_, handle) = setup(None, Behaviour::NeverDrains).launch();
+        handle.start().await.unwrap();
+        let (report, ()) = tokio::join!(handle.stop(STOP), ask_for_stop(&handle, SECOND, again));
+        assert_eq!(report.unwrap().took, took, "{again:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_cut_off_and_stays_is_told_of() {
+    let (world, handle) = setup(None, Behaviour::NeverEnds).launch();
+    handle.start().await.unwrap();
+    let now = Some(Duration::ZERO);
+    // It has all of its time to end, whatever is asked meanwhile.
+    let (report, ()) = tokio::join!(handle.stop(now), ask_for_stop(&handle, SECOND, SECOND));
+    let Err(StopError::Unclean(report)) = report else {
+        panic!("the stop was clean");
+    };
+    assert!(matches!(report.left[..], [Leftover::Server]), "{report:?}");
+    assert_eq!(report.took, CUT_OFF);
+    assert!(world.log().contains(&"released"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_is_not_replaced() {
+    let parts = supervised(Behaviour::NeverEnds, HeldBy::Child, RestartPolicy::Always);
+    let (_, handle) = parts.launch();
+    handle.start().await.unwrap();
+    handle.request_restart();
+    let report = handle.wait_stopped().await.unwrap();
+    let StopCause::ServerEnded(end) = &report.cause else {
+        panic!("{report:?}");
+    };
+    assert_eq!(end.reason, "the server was cut off, and has not ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_a_server_gets_ready_is_put_right() {
+    let (world, handle) = setup(None, Behaviour::IsSlow).launch();
+    let mut events = handle.subscribe();
+    let (started, ()) = tokio::join!(handle.start(), async {
+        while !world.log().contains(&"probed") {
+            tokio::task::yield_now().await;
+        }
+        world.custody.lock().unwrap().push(Custody::RecordLost);
+        world.changed.notify_one();
+    });
+    started.unwrap();
+    while !matches!(events.next().await, Some(LifecycleEvent::Republished)) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_looks_while_nothing_happens() {
+    let (world, handle) = setup(None, Behaviour::Drains).launch();
+    handle.start().await.unwrap();
+    tokio::time::sleep(3_600 * SECOND).await;
+    assert_eq!(world.looks.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_fails_is_told_of_once_and_tried_again_by_the_clock() {
+    let (world, handle) = setup(Some(("republish", Fault::Fails)), Behaviour::Drains).launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    let lost = vec![Custody::RecordLost; 4];
+    *world.custody.lock().unwrap() = lost;
+    world.changed.notify_one();
+    tokio::time::sleep(SECOND).await;
+    let published = world
+        .log()
+        .iter()
+        .filter(|&&what| what == "published")
+        .count();
+    assert_eq!(published, 5, "nothing but the clock has woken it");
+    handle.stop(STOP).await.unwrap();
+    let mut exposed = Vec::new();
+    while let Some(event) = events.next().await {
+        if let LifecycleEvent::Exposed(reason) = event {
+            exposed.push(reason);
+        }
+    }
+    assert_eq!(exposed, ["cannot write /nowhere: injected"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_tells_whether_it_runs_and_what_it_does() {
+    let (_, handle) = setup(None, Behaviour::Drains).launch();
+    assert!(!handle.is_running());
+    assert_eq!(handle.stats(), ServerStats::default());
+    handle.start().await.unwrap();
+    assert!(handle.is_running());
+    assert_eq!(handle.stats().requests, 7);
+    handle.stop(STOP).await.unwrap();
+    assert!(!handle.is_running());
+    assert_eq!(handle.stats(), ServerStats::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_waited_for_from_its_beginning() {
+    let (_, handle) = setup(None, Behaviour::NeverDrains).launch();
+    handle.start().await.unwrap();
+    let began = tokio::time::Instant::now();
+    let wait = handle.wait_stopping();
+    tokio::join!(wait, ask_for_stop(&handle, SECOND, 5 * SECOND));
+    assert_eq!(began.elapsed(), SECOND);
+    assert!(matches!(handle.status(), Status::Stopping));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_runner_vanished_is_not_ready() {
+    let parts = setup(None, Behaviour::Drains);
+    let clock = VirtualClock::default();
+    let (runner, handle) =
+        ServerRunner::new(parts.ports, parts.http, parts.store, clock, parts.plan);
+    let task = tokio::spawn(runner.run());
+    handle.start().await.unwrap();
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert!(!handle.is_running());
+    assert!(matches!(handle.wait_ready().await, Err(StartError::Gone)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_thread_hears_all_events() {
+    let (_, handle) = setup(None, Behaviour::Drains).launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    handle.stop(STOP).await.unwrap();
+    let heard = std::thread::spawn(move || {
+        let mut heard = Vec::new();
+        while let Some(event) = events.blocking_next() {
+            heard.push(event);
+        }
+        heard
+    });
+    let heard = heard.join().unwrap();
+    assert!(matches!(
+        heard[..],
+        [
+            LifecycleEvent::Ready(_),
+            LifecycleEvent::Draining(_),
+            LifecycleEvent::Stopped(_)
+        ]
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_do_not_end_make_the_stop_unclean() {
+    let (_, handle) = setup(None, Behaviour::LeavesProcesses).launch();
+    handle.start().await.unwrap();
+    let Err(StopError::Unclean(report)) = handle.stop(STOP).await else {
+        panic!("the stop was clean");
+    };
+    assert!(
+        matches!(report.left[..], [Leftover::Processes(2)]),
+        "{report:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_leaves_processes_is_not_replaced() {
+    let parts = supervised(
+        Behaviour::LeavesProcesses,
+        HeldBy::Child,
+        RestartPolicy::Always,
+    );
+    let (_, handle) = parts.launch();
+    handle.start().await.unwrap();
+    handle.request_restart();
+    let report = handle.wait_stopped().await.unwrap();
+    let StopCause::ServerEnded(end) = &report.cause else {
+        panic!("{report:?}");
+    };
+    let words = "2 processes of the server could not be ended";
+    assert_eq!(end.reason, words);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leavings_are_told_of_where_there_are_any() {
+    for (fault, expected) in [(None, 0), (Some(("leavings", Fault::Fails)), 1)] {
+        let (_, handle) = setup(fault, Behaviour::Drains).launch();
+        let mut events = handle.subscribe();
+        handle.start().await.unwrap();
+        handle.stop(STOP).await.unwrap();
+        let mut told = 0;
+        while let Some(event) = events.next().await {
+            told += usize::from(matches!(event, LifecycleEvent::Recovered(_)));
+        }
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_while_a_lost_record_is_published_is_replaced_after_that() {
+    let mut parts = setup(Some(("slow republish", Fault::Hangs)), Behaviour::Dies);
+    parts.plan.restarts = Some(RestartPolicy::Always);
+    let (world, handle) = parts.launch();
+    let mut events = handle.subscribe();
+    handle.start().await.unwrap();
+    world.custody.lock().unwrap().push(Custody::RecordLost);
+    world.changed.notify_one();
+    tokio::time::sleep(SECOND / 2).await;
+    world.killed.notify_one();
+    let after = next_restart(&mut events).await;
+    assert_eq!(after.restarts, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_is_asked_for_too_early_follows_the_start() {
+    let parts = supervised(Behaviour::IsSlow, HeldBy::Owner, RestartPolicy::Never);
+    let (world, handle) = parts.launch();
+    let mut events = handle.subscribe();
+    let (started, ()) = tokio::join!(handle.start(), async {
+        while !world.log().contains(&"probed") {
+            tokio::task::yield_now().await;
+        }
+        handle.request_restart();
+    });
+    assert!(started.is_ok());
+    assert_eq!(next_restart(&mut events).await.restarts, Some(1));
 }
