@@ -1,39 +1,56 @@
-//! A store that fails or hangs at one chosen call, over any other store.
+//! Adapters that fail, hang or take their time at chosen calls, over any other adapters.
+//!
+//! A call that hangs can be let go on: see [`Faults::thaw`].
 
+mod server;
+mod store;
+
+use std::collections::HashMap;
+use std::future::Future;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use daymark_core::presence::Observation;
-use daymark_core::record::ServerRecord;
-use daymark_core::state_store::{
-    AcquireError, Custody, Lease, PublishError, Recovered, StateStore, WithdrawError,
-};
+use futures_util::FutureExt as _;
+use tokio::sync::{oneshot, watch};
 
-/// A call to a store or a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub use server::{FailingHttp, FailingPorts};
+pub use store::FailingStore;
+
+/// A call that a run makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// [`StateStore::acquire`].
+    /// [`StateStore::acquire`](daymark_core::state_store::StateStore::acquire).
     Acquire,
-    /// [`Lease::recover`].
+    /// [`Lease::recover`](daymark_core::state_store::Lease::recover).
     Recover,
-    /// [`Lease::publish`].
+    /// [`Lease::publish`](daymark_core::state_store::Lease::publish).
     Publish,
-    /// [`Lease::inspect`], which can't fail.
+    /// [`Lease::inspect`](daymark_core::state_store::Lease::inspect), which can't fail.
     Inspect,
-    /// [`Lease::reclaim`].
+    /// [`Lease::reclaim`](daymark_core::state_store::Lease::reclaim).
     Reclaim,
-    /// [`Lease::withdraw`].
+    /// [`Lease::retract`](daymark_core::state_store::Lease::retract).
+    Retract,
+    /// [`Lease::withdraw`](daymark_core::state_store::Lease::withdraw).
     Withdraw,
-    /// [`Lease::release`].
+    /// [`Lease::release`](daymark_core::state_store::Lease::release).
     Release,
+    /// [`PortPicker::pick`](daymark_core::port_picker::PortPicker::pick).
+    Pick,
+    /// [`HttpServer::start`](daymark_core::http_server::HttpServer::start).
+    Launch,
+    /// [`RunningServer::ready`](daymark_core::http_server::RunningServer::ready).
+    Probe,
+    /// [`RunningServer::drain`](daymark_core::http_server::RunningServer::drain). Where it fails, a process is left.
+    Drain,
+    /// [`RunningServer::abort`](daymark_core::http_server::RunningServer::abort). Where it fails, a process is left.
+    Abort,
 }
 
 impl Call {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Those to a store that a run makes whose server isn't replaced.
+    pub const OF_A_STORE: [Self; 7] = [
         Self::Acquire,
         Self::Recover,
         Self::Publish,
@@ -41,6 +58,23 @@ impl Call {
         Self::Reclaim,
         Self::Withdraw,
         Self::Release,
+    ];
+
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Acquire,
+        Self::Recover,
+        Self::Publish,
+        Self::Inspect,
+        Self::Reclaim,
+        Self::Retract,
+        Self::Withdraw,
+        Self::Release,
+        Self::Pick,
+        Self::Launch,
+        Self::Probe,
+        Self::Drain,
+        Self::Abort,
     ];
 }
 
@@ -51,9 +85,9 @@ pub enum Wrong {
     FailsBefore,
     /// It reports an error and has done it all the same.
     FailsAfter,
-    /// It never returns and never does anything.
+    /// It doesn't return, and does nothing until it is thawed.
     HangsBefore,
-    /// It does it, and never returns.
+    /// It does it, and doesn't return until it is thawed.
     HangsAfter,
 }
 
@@ -66,7 +100,7 @@ impl Wrong {
         Self::HangsAfter,
     ];
 
-    /// Whether the call never returns.
+    /// Whether the call doesn't return.
     #[must_use]
     pub const fn hangs(self) -> bool {
         matches!(self, Self::HangsBefore | Self::HangsAfter)
@@ -84,168 +118,165 @@ pub struct Fault {
     pub wrong: Wrong,
 }
 
-/// Counts down to the fault.
-#[derive(Debug)]
-struct Fuse {
-    fault: Fault,
-    calls: AtomicUsize,
+/// What goes wrong in a run. Clones share it.
+#[derive(Clone, Default)]
+pub struct Faults {
+    inside: Arc<Mutex<Inside>>,
+    thaws: Arc<watch::Sender<()>>,
+    /// Whether each call returns only when it is asked for the second time.
+    yields: bool,
 }
 
-impl Fuse {
-    /// What goes wrong with the call that begins now.
-    fn burns(&self, call: Call) -> Option<Wrong> {
-        let hit = call == self.fault.call
-            && self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.fault.nth;
-        hit.then_some(self.fault.wrong)
+#[derive(Default)]
+struct Inside {
+    armed: Vec<Fault>,
+    calls: HashMap<Call, usize>,
+    happened: usize,
+    /// What a disk does when it answers again, whether anybody still waits for that or not.
+    frozen: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Faults {
+    /// This one, and no other.
+    #[must_use]
+    pub fn one(fault: Fault) -> Self {
+        let faults = Self::default();
+        faults.inside().armed.push(fault);
+        faults
     }
 
-    fn has_burnt(&self) -> bool {
-        self.calls.load(Ordering::SeqCst) >= self.fault.nth
-    }
-}
-
-/// A store with a fault in it.
-#[derive(Clone, Debug)]
-pub struct FailingStore<S> {
-    store: S,
-    fuse: Arc<Fuse>,
-}
-
-impl<S> FailingStore<S> {
-    /// `store`, with this fault.
-    pub fn new(store: S, fault: Fault) -> Self {
+    /// None, but no call is done at once.
+    #[must_use]
+    pub fn none_but_each_call_yields() -> Self {
         Self {
-            store,
-            fuse: Arc::new(Fuse {
-                fault,
-                calls: AtomicUsize::new(0),
-            }),
+            yields: true,
+            ..Self::default()
         }
     }
 
-    /// Whether the fault has happened.
+    /// The next call of this kind goes wrong.
+    pub fn arm(&self, call: Call, wrong: Wrong) {
+        let mut inside = self.inside();
+        let nth = inside.calls.get(&call).copied().unwrap_or_default() + 1;
+        inside.armed.push(Fault { call, nth, wrong });
+    }
+
+    /// Everything that hangs goes on. What a store was asked to do happens even if nobody waits for it any more.
+    ///
+    /// # Panics
+    ///
+    /// If one of them waits for something else.
+    pub fn thaw(&self) {
+        let frozen = std::mem::take(&mut self.inside().frozen);
+        for work in frozen {
+            work.now_or_never().expect("memory doesn't wait");
+        }
+        self.thaws.send_replace(());
+    }
+
+    /// How many faults have happened.
     #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.fuse.has_burnt()
+    pub fn happened(&self) -> usize {
+        self.inside().happened
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes wrong with the call that begins now.
+    fn strike(&self, call: Call) -> Option<Wrong> {
+        let mut inside = self.inside();
+        let count = inside.calls.entry(call).or_default();
+        *count += 1;
+        let nth = *count;
+        let hit = inside.armed.iter().find(|f| f.call == call && f.nth == nth);
+        let wrong = hit.map(|fault| fault.wrong);
+        inside.happened += usize::from(wrong.is_some());
+        wrong
+    }
+
+    /// Does `work`, or what the fault makes of it. It goes on when nobody waits for it any more, as what a disk was asked to
+    /// do.
+    async fn meet_on_disk<T: Send + 'static>(
+        &self,
+        call: Call,
+        error: impl FnOnce() -> T,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.pause().await;
+        match self.strike(call) {
+            Some(Wrong::HangsBefore) => self.freeze(work).await,
+            Some(Wrong::HangsAfter) => {
+                let done = work.await;
+                self.freeze(std::future::ready(done)).await
+            }
+            wrong => fail_or(wrong, error, work).await,
+        }
+    }
+
+    /// Does `work`, or what the fault makes of it. It ends when nobody waits for it any more.
+    async fn meet<T>(
+        &self,
+        call: Call,
+        error: impl FnOnce() -> T,
+        work: impl Future<Output = T>,
+    ) -> T {
+        self.pause().await;
+        match self.strike(call) {
+            Some(Wrong::HangsBefore) => {
+                self.until_thawed().await;
+                work.await
+            }
+            Some(Wrong::HangsAfter) => {
+                let done = work.await;
+                self.until_thawed().await;
+                done
+            }
+            wrong => fail_or(wrong, error, work).await,
+        }
+    }
+
+    async fn pause(&self) {
+        if self.yields {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn until_thawed(&self) {
+        // The sender lives in `self`.
+        drop(self.thaws.subscribe().changed().await);
+    }
+
+    async fn freeze<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let (tell, told) = oneshot::channel();
+        let work = async move {
+            // Whoever asked may have gone.
+            drop(tell.send(work.await));
+        };
+        self.inside().frozen.push(Box::pin(work));
+        match told.await {
+            Ok(value) => value,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
-fn injected() -> Arc<io::Error> {
-    Arc::new(io::Error::other("injected"))
-}
-
-fn cannot_own() -> AcquireError {
-    AcquireError::Io {
-        action: "own",
-        path: PathBuf::new(),
-        source: injected(),
-    }
-}
-
-fn cannot_withdraw() -> WithdrawError {
-    WithdrawError {
-        action: "remove",
-        path: PathBuf::new(),
-        source: injected(),
-    }
-}
-
-/// Does `work`, or what the fault makes of it.
-async fn with_fault<T>(
+async fn fail_or<T>(
     wrong: Option<Wrong>,
     error: impl FnOnce() -> T,
     work: impl Future<Output = T>,
 ) -> T {
     match wrong {
-        None => work.await,
         Some(Wrong::FailsBefore) => error(),
-        Some(Wrong::FailsAfter) => {
+        Some(_) => {
             work.await;
             error()
         }
-        Some(Wrong::HangsBefore) => std::future::pending().await,
-        Some(Wrong::HangsAfter) => {
-            // Kept as long as the call is out.
-            let _done = work.await;
-            std::future::pending().await
-        }
+        None => work.await,
     }
 }
 
-#[async_trait]
-impl<S: StateStore> StateStore for FailingStore<S> {
-    async fn acquire(&self) -> Result<Arc<dyn Lease>, AcquireError> {
-        let wrong = self.fuse.burns(Call::Acquire);
-        let lease = with_fault(wrong, || Err(cannot_own()), self.store.acquire()).await?;
-        Ok(Arc::new(FailingLease {
-            lease,
-            fuse: self.fuse.clone(),
-        }))
-    }
-
-    async fn observe(&self) -> Observation {
-        self.store.observe().await
-    }
-}
-
-struct FailingLease {
-    lease: Arc<dyn Lease>,
-    fuse: Arc<Fuse>,
-}
-
-#[async_trait]
-impl Lease for FailingLease {
-    async fn recover(&self) -> Result<Recovered, AcquireError> {
-        let wrong = self.fuse.burns(Call::Recover);
-        with_fault(wrong, || Err(cannot_own()), self.lease.recover()).await
-    }
-
-    async fn publish(&self, record: &ServerRecord, above: Option<i32>) -> Result<(), PublishError> {
-        let error = || {
-            Err(PublishError::Io {
-                action: "write",
-                path: PathBuf::new(),
-                source: injected(),
-            })
-        };
-        let wrong = self.fuse.burns(Call::Publish);
-        with_fault(wrong, error, self.lease.publish(record, above)).await
-    }
-
-    async fn retract(&self) -> Result<(), WithdrawError> {
-        self.lease.retract().await
-    }
-
-    async fn withdraw(&self) -> Result<(), WithdrawError> {
-        let wrong = self.fuse.burns(Call::Withdraw);
-        let error = || {
-            // However it fails, the law wants the proof to be ended.
-            self.lease.disown();
-            Err(cannot_withdraw())
-        };
-        with_fault(wrong, error, self.lease.withdraw()).await
-    }
-
-    fn disown(&self) {
-        self.lease.disown();
-    }
-
-    async fn changed(&self) {
-        self.lease.changed().await;
-    }
-
-    async fn inspect(&self) -> Custody {
-        let wrong = self.fuse.burns(Call::Inspect);
-        with_fault(wrong, || Custody::Intact, self.lease.inspect()).await
-    }
-
-    async fn reclaim(&self) -> Result<(), AcquireError> {
-        let wrong = self.fuse.burns(Call::Reclaim);
-        with_fault(wrong, || Err(cannot_own()), self.lease.reclaim()).await
-    }
-
-    async fn release(&self) -> Result<(), WithdrawError> {
-        let wrong = self.fuse.burns(Call::Release);
-        with_fault(wrong, || Err(cannot_withdraw()), self.lease.release()).await
-    }
+fn injected() -> Arc<io::Error> {
+    Arc::new(io::Error::other("injected"))
 }

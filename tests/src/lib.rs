@@ -12,6 +12,7 @@ pub mod failing;
 pub mod files;
 pub mod guarded;
 pub mod model_fs;
+pub mod mutants;
 pub mod onlookers;
 #[cfg(target_os = "linux")]
 pub mod others;

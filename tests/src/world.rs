@@ -17,14 +17,15 @@ use daymark_core::state_store::StateStore;
 use daymark_core::{Handle, Plan, ServerRunner, Status, StopReport};
 use futures_util::FutureExt as _;
 
+use crate::failing::{FailingHttp, FailingPorts, Faults};
 use crate::sample;
 
 /// A future that is polled when it asks for that, and when the test says so.
-struct Driven<T> {
+pub struct Driven<T> {
     future: Pin<Box<dyn Future<Output = T> + Send>>,
     woken: Arc<Woken>,
     waker: Waker,
-    is_over: bool,
+    output: Option<T>,
 }
 
 struct Woken(AtomicBool);
@@ -36,21 +37,43 @@ impl Wake for Woken {
 }
 
 impl<T> Driven<T> {
-    fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+    /// One that wasn't polled yet.
+    pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         Self {
             future: Box::pin(future),
             waker: woken.clone().into(),
             woken,
-            is_over: false,
+            output: None,
+        }
+    }
+
+    /// What it came to, if it is over.
+    pub const fn output(&self) -> Option<&T> {
+        self.output.as_ref()
+    }
+
+    /// Whether it asks to be polled.
+    pub fn is_woken(&self) -> bool {
+        self.output.is_none() && self.woken.0.load(Ordering::SeqCst)
+    }
+
+    /// Polls it once, whether it asks for that or not.
+    pub fn poll(&mut self) {
+        if self.output.is_some() {
+            return;
+        }
+        self.woken.0.store(false, Ordering::SeqCst);
+        let mut context = Context::from_waker(&self.waker);
+        if let Poll::Ready(output) = self.future.as_mut().poll(&mut context) {
+            self.output = Some(output);
         }
     }
 
     /// Polls until there is nothing left to do now.
-    fn settle(&mut self) {
-        let mut context = Context::from_waker(&self.waker);
-        while !self.is_over && self.woken.0.swap(false, Ordering::SeqCst) {
-            self.is_over = matches!(self.future.as_mut().poll(&mut context), Poll::Ready(_));
+    pub fn settle(&mut self) {
+        while self.is_woken() {
+            self.poll();
         }
     }
 }
@@ -112,10 +135,15 @@ impl World {
 
     /// A run by this plan, over `store`, which isn't started yet.
     pub fn run_by(&self, plan: Plan, store: impl StateStore) -> Run {
+        self.run_among(&Faults::default(), plan, store)
+    }
+
+    /// A run by this plan, with these faults wherever they can be, over `store`.
+    pub fn run_among(&self, faults: &Faults, plan: Plan, store: impl StateStore) -> Run {
         let http = MemoryHttp::default();
         let (runner, handle) = ServerRunner::new(
-            self.ports.clone(),
-            http.clone(),
+            FailingPorts::with(self.ports.clone(), faults.clone()),
+            FailingHttp::with(http.clone(), faults.clone()),
             store,
             self.clock.clone(),
             plan,
@@ -166,7 +194,8 @@ pub struct Run {
     pub handle: Handle,
     /// Its server.
     pub http: MemoryHttp,
-    runner: Driven<Arc<StopReport>>,
+    /// What carries it.
+    pub runner: Driven<Arc<StopReport>>,
 }
 
 impl Run {
