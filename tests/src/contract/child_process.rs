@@ -18,7 +18,7 @@ use daymark_core::record::InstanceId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::http_server::{self as suite, HttpBench};
+use super::http_server::{HttpBench, keep};
 
 /// How long to wait for an answer that must not come.
 const UNANSWERED: Duration = Duration::from_secs(1);
@@ -88,19 +88,6 @@ impl<L: ChildListener> HttpBench for Servant<L> {
         let answered = tokio::time::timeout(UNANSWERED, answered).await;
         matches!(answered, Ok(Ok(true)))
     }
-}
-
-macro_rules! matching {
-    ($law:ident, $bench:ident, [$($name:ident),+ $(,)?]) => {
-        match $law {
-            $(stringify!($name) => suite::$name($bench).await,)+
-            _ => panic!("no such law: {}", $law),
-        }
-    };
-}
-
-async fn keep(bench: &impl HttpBench, law: &str) {
-    crate::with_laws_of_every_server!(matching, law, bench);
 }
 
 /// Tries `law` with a listener of a kind, in this process.

@@ -126,23 +126,35 @@ pub async fn a_sleep_that_is_dropped_disturbs_no_other(bench: &impl ClockBench) 
     in_time("the other", async { tokio::join!(other, passing) }).await;
 }
 
+/// Tries the law of that name.
+///
+/// # Panics
+///
+/// If it is broken, or there is no such law.
+pub async fn keep(bench: &impl ClockBench, law: &str) {
+    crate::with_laws_of_clocks!(crate::law_named, law, bench);
+}
+
+/// Calls a macro with the laws of clocks.
+#[macro_export]
+macro_rules! with_laws_of_clocks {
+    ($macro:path, $($before:tt)*) => {
+        $macro!($($before)*, [
+            monotonic_time_never_goes_back,
+            wall_time_passes,
+            a_sleep_ends_at_its_moment_and_not_before,
+            a_sleep_until_later_waits,
+            a_sleep_until_a_moment_that_has_passed_ends_at_once,
+            a_sleep_until_the_end_of_time_waits,
+            a_sleep_that_is_dropped_disturbs_no_other,
+        ]);
+    };
+}
+
 /// Tests of all laws of clocks.
 #[macro_export]
 macro_rules! clock_laws {
     ($adapter:ident, $bench:expr) => {
-        $crate::each_law!(
-            $adapter,
-            $bench,
-            $crate::contract::clock,
-            [
-                monotonic_time_never_goes_back,
-                wall_time_passes,
-                a_sleep_ends_at_its_moment_and_not_before,
-                a_sleep_until_later_waits,
-                a_sleep_until_a_moment_that_has_passed_ends_at_once,
-                a_sleep_until_the_end_of_time_waits,
-                a_sleep_that_is_dropped_disturbs_no_other,
-            ]
-        );
+        $crate::with_laws_of_clocks!($crate::each_law, $adapter, $bench, $crate::contract::clock);
     };
 }

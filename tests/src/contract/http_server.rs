@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
-use super::{begin_and_drop, in_time, is_done_at_once};
+use super::{A_MOMENT, begin_and_drop, in_time, is_done_at_once, until};
 
 /// A kind of server, and a socket for it.
 #[async_trait]
@@ -234,9 +234,7 @@ pub async fn a_drain_of_an_idle_server_is_over_at_once(bench: &impl CountingBenc
     let server = start(bench).await;
     begin_requests(bench, 1).await;
     bench.finish_request().await;
-    while server.stats().requests > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("it is counted", || server.stats().requests == 0).await;
     assert_eq!(in_time("drained", server.drain()).await, report(0, 0));
 }
 
@@ -297,9 +295,7 @@ pub async fn an_abort_counts_since_the_drain_began(bench: &impl CountingBench) {
     begin_requests(bench, 3).await;
     begin_and_drop(server.drain());
     bench.finish_request().await;
-    while server.stats().requests > 2 {
-        tokio::task::yield_now().await;
-    }
+    until("it is counted", || server.stats().requests <= 2).await;
     assert_eq!(in_time("aborted", server.abort()).await, report(1, 2));
 }
 
@@ -336,7 +332,11 @@ pub async fn a_server_that_is_dropped_answers_nobody(bench: &impl HttpBench) {
     let server = start(bench).await;
     assert!(in_time("ready", server.ready()).await.is_ok());
     drop(server);
-    let ends = async { while bench.is_answered().await {} };
+    let ends = async {
+        while bench.is_answered().await {
+            tokio::time::sleep(A_MOMENT).await;
+        }
+    };
     in_time("it ends", ends).await;
 }
 
@@ -356,10 +356,51 @@ pub async fn requests_in_flight_are_counted(bench: &impl CountingBench) {
     begin_requests(bench, 2).await;
     assert_eq!(server.stats().requests, 2);
     bench.finish_request().await;
-    while server.stats().requests > 1 {
-        tokio::task::yield_now().await;
-    }
+    until("it is counted", || server.stats().requests <= 1).await;
     assert_eq!(server.stats().requests, 1);
+}
+
+/// Dropping the future of [`HttpServer::start`] midway aborts whatever it had begun.
+pub async fn a_start_that_is_dropped_leaves_nobody_who_answers(bench: &impl HttpBench) {
+    begin_and_drop(bench.http().start(bench.listener()));
+    assert!(!bench.is_answered().await);
+}
+
+/// [`RunningServer::drain`] lets go of the listener.
+pub async fn a_drain_lets_go_of_the_listener(bench: &impl HttpBench) {
+    let before = Arc::strong_count(&bench.listener());
+    let server = start(bench).await;
+    in_time("drained", server.drain()).await;
+    until("it lets go", || {
+        Arc::strong_count(&bench.listener()) <= before
+    })
+    .await;
+}
+
+/// [`RunningServer::ready`] tells where the server answers: at the listener's address.
+pub async fn a_server_is_ready_at_its_listener_s_address(bench: &impl HttpBench) {
+    let server = start(bench).await;
+    let ready = in_time("ready", server.ready()).await;
+    let endpoint = ready.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(endpoint, bench.listener().endpoint());
+}
+
+/// Tries the law of that name.
+///
+/// # Panics
+///
+/// If it is broken, or there is no such law.
+pub async fn keep(bench: &impl HttpBench, law: &str) {
+    crate::with_laws_of_every_server!(crate::law_named, law, bench);
+}
+
+/// Tries the law of that name, of those that hold of servers which count their requests.
+///
+/// # Panics
+///
+/// If it is broken, or there is no such law.
+pub async fn keep_counting(bench: &impl CountingBench, law: &str) {
+    crate::with_laws_of_counting_servers!(crate::law_named, law, bench);
 }
 
 /// Calls a macro with the laws that hold of every server, whether it counts its requests or not.
@@ -368,6 +409,9 @@ macro_rules! with_laws_of_every_server {
     ($macro:path, $($before:tt)*) => {
         $macro!($($before)*, [
             a_server_that_serves_is_ready,
+            a_server_is_ready_at_its_listener_s_address,
+            a_start_that_is_dropped_leaves_nobody_who_answers,
+            a_drain_lets_go_of_the_listener,
             a_server_that_has_ended_is_not_ready,
             the_next_server_takes_over_the_same_listener,
             a_drain_accepts_nobody_any_more,
@@ -377,6 +421,22 @@ macro_rules! with_laws_of_every_server {
             a_server_that_was_asked_to_end_has_not_ended_by_itself,
             a_server_goes_on_when_nobody_waits_for_it,
             a_server_that_is_dropped_answers_nobody,
+        ]);
+    };
+}
+
+/// Calls a macro with the laws that hold of servers which count their requests.
+#[macro_export]
+macro_rules! with_laws_of_counting_servers {
+    ($macro:path, $($before:tt)*) => {
+        $macro!($($before)*, [
+            a_drain_of_an_idle_server_is_over_at_once,
+            a_drain_waits_for_all_requests,
+            an_abort_cuts_off_all_requests,
+            an_abort_counts_since_the_drain_began,
+            every_drain_and_abort_gives_the_same_report,
+            a_server_that_is_dropped_is_aborted,
+            requests_in_flight_are_counted,
         ]);
     };
 }
@@ -393,19 +453,11 @@ macro_rules! http_server_laws {
                 $bench,
                 $crate::contract::http_server
             );
-            $crate::each_law!(
+            $crate::with_laws_of_counting_servers!(
+                $crate::each_law,
                 counting,
                 $bench,
-                $crate::contract::http_server,
-                [
-                    a_drain_of_an_idle_server_is_over_at_once,
-                    a_drain_waits_for_all_requests,
-                    an_abort_cuts_off_all_requests,
-                    an_abort_counts_since_the_drain_began,
-                    every_drain_and_abort_gives_the_same_report,
-                    a_server_that_is_dropped_is_aborted,
-                    requests_in_flight_are_counted,
-                ]
+                $crate::contract::http_server
             );
         }
     };

@@ -1,7 +1,8 @@
 //! The laws of the four traits, each as a test over any implementation.
 //!
 //! A suite asks for a *bench*: the implementation, and what its surroundings must do for it to be tested. The macros at the
-//! end of each file make tests of all its laws, for one bench.
+//! end of each file make tests of all its laws, for one bench. A law can be tried by its name, too, which shows that what is
+//! wrong with a [mutant](crate::mutants) breaks it.
 
 #[cfg(target_os = "linux")]
 pub mod child_process;
@@ -19,6 +20,9 @@ use std::time::Duration;
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long to leave what is waited for alone.
+const A_MOMENT: Duration = Duration::from_millis(1);
+
 /// Waits for what must happen.
 async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
@@ -33,10 +37,31 @@ fn begin_and_drop<T>(future: impl Future<Output = T>) {
     drop(pin!(future).as_mut().poll(&mut context));
 }
 
+/// Waits until it is so. Asked again and again, for nothing tells of it.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let asking = async {
+        while !is_so() {
+            tokio::time::sleep(A_MOMENT).await;
+        }
+    };
+    in_time(what, asking).await;
+}
+
 /// Whether a future that was never polled is done at once.
 fn is_done_at_once<T>(future: impl Future<Output = T>) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     matches!(pin!(future).as_mut().poll(&mut context), Poll::Ready(_))
+}
+
+/// Tries one law of a list, by its name.
+#[macro_export]
+macro_rules! law_named {
+    ($law:ident, $bench:ident, [$($name:ident),+ $(,)?]) => {
+        match $law {
+            $(stringify!($name) => $name($bench).await,)+
+            _ => panic!("no such law: {}", $law),
+        }
+    };
 }
 
 /// Makes a test of each law of a suite.

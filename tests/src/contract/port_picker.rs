@@ -169,29 +169,68 @@ pub async fn a_pick_that_is_dropped_leaves_nothing_bound(bench: &impl PortBench)
     assert!(!bench.is_taken(endpoint));
 }
 
+/// What a listener tells of itself stays true for as long as it lives, whatever else is picked.
+pub async fn a_listener_tells_the_same_for_as_long_as_it_lives(bench: &impl PortBench) {
+    let listener = pick_any(bench).await;
+    let told = (listener.endpoint(), listener.highest_descriptor());
+    let others = [pick_any(bench).await, pick_any(bench).await];
+    assert!(bench.is_taken(told.0));
+    drop(others);
+    assert_eq!((listener.endpoint(), listener.highest_descriptor()), told);
+    assert!(bench.is_taken(told.0));
+}
+
+/// Tries the law of that name.
+///
+/// # Panics
+///
+/// If it is broken, or there is no such law.
+pub async fn keep(bench: &impl ListeningBench, law: &str) {
+    match law {
+        "what_is_picked_is_listening_already" => what_is_picked_is_listening_already(bench).await,
+        law => {
+            crate::with_laws_of_every_port_picker!(crate::law_named, law, bench);
+        }
+    }
+}
+
+/// Calls a macro with the laws that hold of every picker, whether its sockets listen or not.
+#[macro_export]
+macro_rules! with_laws_of_every_port_picker {
+    ($macro:path, $($before:tt)*) => {
+        $macro!($($before)*, [
+            no_two_listeners_share_a_port,
+            a_listener_that_is_dropped_frees_its_port,
+            an_exact_port_that_is_taken_is_refused_by_name,
+            a_preferred_port_is_taken_if_it_is_free,
+            a_preferred_port_that_is_taken_gives_another_and_says_so,
+            a_pick_that_is_dropped_leaves_nothing_bound,
+            a_listener_tells_the_same_for_as_long_as_it_lives,
+        ]);
+    };
+}
+
 /// Tests of all laws of port pickers; `but_not_listening` leaves out what holds of listening sockets only.
 #[macro_export]
 macro_rules! port_picker_laws {
     ($adapter:ident, $bench:expr) => {
-        $crate::port_picker_laws!($adapter, $bench, [what_is_picked_is_listening_already]);
+        mod $adapter {
+            use super::*;
+            $crate::port_picker_laws!(every_picker, $bench, but_not_listening);
+            $crate::each_law!(
+                listening,
+                $bench,
+                $crate::contract::port_picker,
+                [what_is_picked_is_listening_already]
+            );
+        }
     };
     ($adapter:ident, $bench:expr, but_not_listening) => {
-        $crate::port_picker_laws!($adapter, $bench, []);
-    };
-    ($adapter:ident, $bench:expr, [$($law:ident)?]) => {
-        $crate::each_law!(
+        $crate::with_laws_of_every_port_picker!(
+            $crate::each_law,
             $adapter,
             $bench,
-            $crate::contract::port_picker,
-            [
-                $($law,)?
-                no_two_listeners_share_a_port,
-                a_listener_that_is_dropped_frees_its_port,
-                an_exact_port_that_is_taken_is_refused_by_name,
-                a_preferred_port_is_taken_if_it_is_free,
-                a_preferred_port_that_is_taken_gives_another_and_says_so,
-                a_pick_that_is_dropped_leaves_nothing_bound,
-            ]
+            $crate::contract::port_picker
         );
     };
 }

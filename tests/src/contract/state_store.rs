@@ -10,7 +10,7 @@ use daymark_core::presence::{LockSeen, Observation, Phase};
 use daymark_core::record::ServerRecord;
 use daymark_core::state_store::{AcquireError, Custody, Lease, PublishError, StateStore};
 
-use super::{begin_and_drop, in_time};
+use super::{A_MOMENT, begin_and_drop, in_time};
 use crate::files::Ground;
 use crate::sample::record;
 
@@ -75,7 +75,7 @@ async fn acquire_soon(bench: &impl StoreBench) -> Arc<dyn Lease> {
         loop {
             match bench.store().acquire().await {
                 Ok(lease) => return lease,
-                Err(AcquireError::Busy(_)) => tokio::task::yield_now().await,
+                Err(AcquireError::Busy(_)) => tokio::time::sleep(A_MOMENT).await,
                 Err(error) => panic!("nobody is live: {error}"),
             }
         }
@@ -403,33 +403,124 @@ pub async fn a_publication_that_is_dropped_is_withdrawn_all_the_same(bench: &imp
     }
 }
 
+/// [`StateStore::observe`] changes nothing, whatever there is to see.
+pub async fn looking_changes_nothing(bench: &impl StoreBench) {
+    let look_twice = async || {
+        let first = bench.store().observe().await;
+        assert_eq!(bench.store().observe().await, first);
+    };
+    look_twice().await;
+    let lease = acquire(bench).await;
+    recover(&lease).await;
+    look_twice().await;
+    publish(&lease, &record(1, 8001)).await;
+    look_twice().await;
+    assert_eq!(lease.inspect().await, Custody::Intact);
+    lease.disown();
+    look_twice().await;
+    withdraw(&lease).await;
+    look_twice().await;
+}
+
+/// Dropping a withdrawal midway neither undoes nor stops it.
+pub async fn a_withdrawal_that_is_dropped_happens_all_the_same(bench: &impl StoreBench) {
+    let lease = acquire(bench).await;
+    publish(&lease, &record(1, 8001)).await;
+    begin_and_drop(lease.withdraw());
+    in_time("it is withdrawn", async {
+        while matches!(
+            bench.store().observe().await,
+            Observation::Record(_, LockSeen::Held)
+        ) {
+            tokio::time::sleep(A_MOMENT).await;
+        }
+    })
+    .await;
+    let late = lease.publish(&record(1, 8001), None).await;
+    assert!(matches!(late, Err(PublishError::Withdrawn)), "{late:?}");
+}
+
+/// While a record is retracted and published again, nobody sees it without its proof and takes its owner for gone.
+pub async fn a_retracted_record_is_never_seen_without_its_proof(bench: &impl StoreBench) {
+    let lease = acquire(bench).await;
+    publish(&lease, &record(1, 1)).await;
+    let reader = bench.store();
+    let looking = async {
+        loop {
+            match reader.observe().await {
+                Observation::Record(record, LockSeen::Held) => {
+                    if record.endpoint.port().get() == 50 {
+                        return;
+                    }
+                }
+                Observation::NoRecord(_) => {}
+                other => panic!("never to be seen: {other:?}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let retracting = async {
+        for port in 2..=50 {
+            let retracted = lease.retract().await;
+            retracted.unwrap_or_else(|error| panic!("{error}"));
+            tokio::task::yield_now().await;
+            publish(&lease, &record(1, port)).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the last record", async {
+        tokio::join!(looking, retracting)
+    })
+    .await;
+}
+
+/// Tries the law of that name.
+///
+/// # Panics
+///
+/// If it is broken, or there is no such law.
+pub async fn keep(bench: &impl StoreBench, law: &str) {
+    crate::with_laws_of_stores!(crate::law_named, law, bench);
+}
+
+/// Calls a macro with the laws of stores.
+#[macro_export]
+macro_rules! with_laws_of_stores {
+    ($macro:path, $($before:tt)*) => {
+        $macro!($($before)*, [
+            there_is_one_lease_at_a_time,
+            a_live_owner_is_named,
+            what_is_published_is_seen,
+            looking_changes_nothing,
+            a_record_is_replaced_in_one_step,
+            a_withdrawal_is_final,
+            a_withdrawal_that_is_dropped_happens_all_the_same,
+            a_retracted_record_is_gone_until_it_is_published_again,
+            a_retracted_record_is_never_seen_without_its_proof,
+            a_disowned_record_is_not_believed,
+            a_lease_that_is_dropped_leaves_nothing,
+            a_successor_s_record_is_left_alone,
+            what_a_dead_owner_left_is_cleared,
+            a_live_record_is_never_cleared,
+            a_loss_is_noticed,
+            a_lost_record_is_published_again,
+            a_lost_ownership_is_taken_again,
+            an_ownership_that_a_successor_has_is_not_taken_again,
+            an_acquisition_that_is_dropped_is_given_back,
+            a_publication_that_is_dropped_is_withdrawn_all_the_same,
+        ]);
+    };
+}
+
 /// Tests of all laws of stores.
 #[macro_export]
 macro_rules! state_store_laws {
     ($adapter:ident, $bench:expr) => {
-        $crate::each_law!(
+        $crate::with_laws_of_stores!(
+            $crate::each_law,
             $adapter,
             $bench,
-            $crate::contract::state_store,
-            [
-                there_is_one_lease_at_a_time,
-                a_live_owner_is_named,
-                what_is_published_is_seen,
-                a_record_is_replaced_in_one_step,
-                a_withdrawal_is_final,
-                a_retracted_record_is_gone_until_it_is_published_again,
-                a_disowned_record_is_not_believed,
-                a_lease_that_is_dropped_leaves_nothing,
-                a_successor_s_record_is_left_alone,
-                what_a_dead_owner_left_is_cleared,
-                a_live_record_is_never_cleared,
-                a_loss_is_noticed,
-                a_lost_record_is_published_again,
-                a_lost_ownership_is_taken_again,
-                an_ownership_that_a_successor_has_is_not_taken_again,
-                an_acquisition_that_is_dropped_is_given_back,
-                a_publication_that_is_dropped_is_withdrawn_all_the_same,
-            ]
+            $crate::contract::state_store
         );
     };
 }
