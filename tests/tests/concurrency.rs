@@ -4,7 +4,7 @@
 //! channels, so orders are explored where they matter, between polls, and threads are let loose on the rest.
 
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use daymark::Server;
 use daymark_core::state_store::StateStore as _;
-use daymark_core::{Handle, StartError, StopReport};
+use daymark_core::{Handle, Leftover, StartError, StopError, StopReport};
 use daymark_tests::failing::{FailingStore, Faults};
 use daymark_tests::files::Ground;
 use daymark_tests::mutants::{FlawedStore, StoreFlaw};
@@ -215,7 +215,19 @@ fn sixteen_threads_on_one_handle_get_one_start_and_one_report() {
         for report in &reports {
             assert!(Arc::ptr_eq(report, &reports[0]), "another report");
         }
-        ground.assert_left_clean();
+        if reports[0].left.is_empty() {
+            ground.assert_left_clean();
+        }
+    }
+}
+
+/// What a stop told. On a disk that takes longer than [`GRACE`](daymark_core::GRACE), the place stays with this process, which
+/// is no fault.
+fn report(stopped: Result<Arc<StopReport>, StopError>) -> Arc<StopReport> {
+    match stopped {
+        Ok(report) => report,
+        Err(StopError::Unclean(report)) if matches!(report.left[..], [Leftover::Stuck]) => report,
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -232,14 +244,14 @@ fn act(handle: &Handle, i: usize) -> Arc<StopReport> {
     let drain = Duration::from_millis(u64::try_from(i).unwrap_or_default());
     // Asked and given up.
     drop(handle.stop(Some(drain)).now_or_never());
-    let stopped = pollster(handle.stop(Some(drain)));
+    let stopped = wait_for(handle.stop(Some(drain)));
     while events.blocking_next().is_some() {}
     assert!(!handle.is_running());
-    stopped.expect("it is clean")
+    report(stopped)
 }
 
 /// Waits for a future in a thread of its own.
-fn pollster<T>(future: impl Future<Output = T>) -> T {
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(future)
 }
@@ -255,6 +267,7 @@ fn start(ground: &Ground) -> Result<Server, StartError> {
 fn of_sixteen_threads_that_start_in_one_place_one_at_a_time_serves() {
     let ground = Ground::new();
     let (serving, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let is_stuck = AtomicBool::new(false);
     let begin = Barrier::new(THREADS);
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -267,7 +280,8 @@ fn of_sixteen_threads_that_start_in_one_place_one_at_a_time_serves() {
                     assert_eq!(serving.fetch_add(1, Ordering::SeqCst), 0, "two at a time");
                     served.fetch_add(1, Ordering::SeqCst);
                     serving.fetch_sub(1, Ordering::SeqCst);
-                    server.stop(Duration::ZERO).expect("it is clean");
+                    let left = !report(server.stop(Duration::ZERO)).left.is_empty();
+                    is_stuck.fetch_or(left, Ordering::SeqCst);
                 }
             });
         }
@@ -275,7 +289,9 @@ fn of_sixteen_threads_that_start_in_one_place_one_at_a_time_serves() {
     println!("{served:?} served");
     // Whoever found the place taken was told by whom, so the first of all has served.
     assert!(served.into_inner() > 0);
-    ground.assert_left_clean();
+    if !is_stuck.into_inner() {
+        ground.assert_left_clean();
+    }
 }
 
 /// A server, or none if somebody else's is there.
@@ -283,7 +299,7 @@ fn start_or_be_told(ground: &Ground) -> Option<Server> {
     match start(ground) {
         Ok(server) => Some(server),
         // It is live, or comes and goes all the time.
-        Err(StartError::Acquire(_)) => None,
+        Err(StartError::Acquire(_) | StartError::TimedOut { .. }) => None,
         Err(error) => panic!("{error}"),
     }
 }

@@ -17,8 +17,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// What takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What takes longer hangs, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How long to leave what is waited for alone.
 const A_MOMENT: Duration = Duration::from_millis(1);

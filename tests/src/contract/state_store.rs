@@ -449,7 +449,7 @@ pub async fn a_retracted_record_is_never_seen_without_its_proof(bench: &impl Sto
         loop {
             match reader.observe().await {
                 Observation::Record(record, LockSeen::Held) => {
-                    if record.endpoint.port().get() == 50 {
+                    if record.endpoint.port().get() == 20 {
                         return;
                     }
                 }
@@ -460,7 +460,7 @@ pub async fn a_retracted_record_is_never_seen_without_its_proof(bench: &impl Sto
         }
     };
     let retracting = async {
-        for port in 2..=50 {
+        for port in 2..=20 {
             let retracted = lease.retract().await;
             retracted.unwrap_or_else(|error| panic!("{error}"));
             tokio::task::yield_now().await;
