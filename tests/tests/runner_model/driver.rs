@@ -82,6 +82,8 @@ pub(super) struct Driver {
     starting_since: Option<Duration>,
     stopping_since: Option<Duration>,
     report: Option<Arc<StopReport>>,
+    /// Since when it serves this record while somebody else has the place.
+    serves_since: Option<(Arc<ServerRecord>, Duration)>,
 }
 
 const fn rank(status: &Status) -> u8 {
@@ -127,6 +129,7 @@ impl Driver {
             starting_since: None,
             stopping_since: None,
             report: None,
+            serves_since: None,
         }
     }
 
@@ -262,10 +265,7 @@ impl Driver {
             self.runner.iter_mut().for_each(Driven::settle);
             self.waiting.iter_mut().for_each(|w| w.future.settle());
         }
-        if self.stranger.is_some() && self.faults.happened() == 0 {
-            let serves = self.status().as_ref().is_some_and(is_ready);
-            assert!(!serves || self.runner.is_none(), "the place is another's");
-        }
+        self.check_owner();
         self.look(reference);
     }
 
@@ -276,6 +276,29 @@ impl Driver {
             (None, Some(runner)) => runner.output().cloned().map(Status::Stopped),
             _ => None,
         }
+    }
+
+    /// Nobody serves for longer where somebody else has the place than it takes to look.
+    fn check_owner(&mut self) {
+        let serving = match self.status() {
+            Some(Status::Ready(record)) if self.runner.is_some() && self.stranger.is_some() => {
+                record
+            }
+            _ => {
+                self.serves_since = None;
+                return;
+            }
+        };
+        let now = self.now;
+        let since = self.serves_since.get_or_insert((serving.clone(), now));
+        if !Arc::ptr_eq(&since.0, &serving) {
+            *since = (serving, now);
+        }
+        let until = since.1 + self.plan.look_every;
+        assert!(
+            now <= until || self.faults.happened() > 0,
+            "the place is another's"
+        );
     }
 
     fn look(&mut self, reference: &Reference) {

@@ -107,7 +107,15 @@ fn a_proof_that_outlives_a_hanging_disk_is_noticed() {
 }
 
 #[test]
+fn a_server_that_falls_in_a_place_that_another_has_is_found_out_by_the_next_look() {
+    // Found by chance: it is ready again for a moment, for it hears of the other only when it looks.
+    let steps = after_start([Step::ServerDies, Step::TakeOver, Step::Pass(2)]);
+    play(Flaw::None, &steps);
+}
+
+#[test]
 fn a_second_owner_is_noticed() {
-    let steps = after_start([Step::TakeOver, Step::Settle]);
+    // A look after that is due at the latest.
+    let steps = after_start([Step::TakeOver, Step::Settle, Step::Pass(601)]);
     assert_shown(Flaw::Store(StoreFlaw::ReclaimsFromOthers), &steps);
 }
