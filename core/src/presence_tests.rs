@@ -132,7 +132,34 @@ fn a_pid_means_something_only_where_it_was_given() {
     }
     // Where nobody knows of namespaces, there is one.
     assert_eq!(pid_is_foreign(&unknown, &unknown), None);
-    assert_eq!(pid_is_foreign(&here, &unknown), None);
+    // Who has lost its own, as in a bare chroot, doesn't guess.
+    let lost = Some("this process does not know its own boot or pid namespace");
+    assert_eq!(pid_is_foreign(&here, &unknown), lost);
+    assert_eq!(pid_is_foreign(&here, &Origin::default()), lost);
+    assert!(pid_is_foreign(&Origin::default(), &here).is_some());
+    assert_eq!(pid_is_foreign(&Origin::default(), &Origin::default()), None);
+}
+
+#[test]
+fn who_does_not_know_its_own_place_calls_nobody_live() {
+    let there = origin("here", 1, 1);
+    let seen_from =
+        |here: &Origin| judge(&seen(there.clone(), true, LockSeen::Held), here).presence;
+    let without_network = Origin {
+        net_ns: None,
+        ..there.clone()
+    };
+    assert_eq!(seen_from(&Origin::default()), Presence::Unknown);
+    assert_eq!(seen_from(&without_network), Presence::Unknown);
+    let elsewhere = Origin {
+        boot_id: Some("there".to_owned()),
+        ..Origin::default()
+    };
+    assert_eq!(seen_from(&elsewhere), Presence::Unreachable);
+    // On a system that has no such thing, there is one place.
+    let nowhere = Origin::default();
+    let verdict = judge(&seen(nowhere.clone(), true, LockSeen::Held), &nowhere);
+    assert_eq!(verdict.presence, Presence::Live);
 }
 
 #[test]

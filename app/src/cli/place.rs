@@ -75,7 +75,8 @@ impl Target {
         }
     }
 
-    /// A server that was found for us.
+    /// A place that is known.
+    #[cfg(unix)]
     pub(super) const fn given(place: Place, selector: String) -> Self {
         Self {
             place,
