@@ -2,6 +2,8 @@
 //!
 //! `DAYMARK_TEST_FULL=1` explores more starts and faults at a time, and wants `--release`. `DAYMARK_TEST_TRACES=1` prints how
 //! each broken rule leads to what it leads to (with `-- --nocapture`).
+//!
+//! Longer than others: each rule that is broken is a test.
 
 use daymark_tests::protocol::scenario::{Kind, Left};
 use daymark_tests::protocol::{Rule, Scenario, Violation, explore};

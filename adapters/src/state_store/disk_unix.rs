@@ -117,8 +117,12 @@ impl Directory for DiskDir {
         };
         let never = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = rustix::fs::openat(self.fd(), name, how | never, PRIVATE_FILE)?;
-        if access == Access::New {
-            private::settle_file(fd.as_fd())?;
+        if access == Access::New
+            && let Err(error) = private::settle_file(fd.as_fd())
+        {
+            // Whoever isn't given it doesn't know that it is there.
+            let _ = self.unlink(name);
+            return Err(error);
         }
         Ok(fd.into())
     }
