@@ -10,7 +10,8 @@ use daymark_adapters::http_server::{
     InProcess,
 };
 use daymark_adapters::identity;
-use daymark_adapters::port_picker::{Inherited, Loopback};
+use daymark_adapters::port_picker::{BoundListener, Inherited, Loopback};
+use daymark_core::http_server::HttpServer;
 use daymark_core::port_picker::PortPreference;
 use daymark_core::record::{AppInfo, HeldBy, Name, Token};
 use daymark_core::{Plan, StartError};
@@ -114,7 +115,8 @@ impl Builder {
         F: FnOnce(AppContext) -> S + Send + 'static,
         S: App,
     {
-        self.settings.prepare(make)?.start()
+        let http = |config| InProcess::new(make, config);
+        self.settings.prepare(http)?.start()
     }
 
     /// Like [`start_with`](Self::start_with), for async code: doesn't block the thread.
@@ -127,7 +129,8 @@ impl Builder {
         F: FnOnce(AppContext) -> S + Send + 'static,
         S: App,
     {
-        self.settings.prepare(make)?.start_async().await
+        let http = |config| InProcess::new(make, config);
+        self.settings.prepare(http)?.start_async().await
     }
 }
 
@@ -161,15 +164,15 @@ impl<S: App> Builder<Given<S>> {
     /// [`StartError::InvalidName`] and [`StartError::Setup`].
     pub fn prepare(self) -> Result<Prepared, StartError> {
         let Given(app) = self.app;
-        self.settings.prepare(move |_| app)
+        self.settings
+            .prepare(|config| InProcess::given(app, config))
     }
 }
 
 impl Settings {
-    fn prepare<F, S>(self, make: F) -> Result<Prepared, StartError>
+    fn prepare<H>(self, http: impl FnOnce(HttpConfig) -> H) -> Result<Prepared, StartError>
     where
-        F: FnOnce(AppContext) -> S + Send + 'static,
-        S: App,
+        H: HttpServer<Listener = BoundListener>,
     {
         let name: Name = self.name.parse()?;
         let state_dir = match self.state_dir {
@@ -188,9 +191,9 @@ impl Settings {
             Some(token) => Some(Admission::new(token.clone(), instance_id).map_err(random())?),
             None => None,
         };
-        let mut http = self.http;
-        http.access = access(&self.hosts, self.any_host, &self.origins)?;
-        http.access.admission.clone_from(&admission);
+        let mut config = self.http;
+        config.access = access(&self.hosts, self.any_host, &self.origins)?;
+        config.access.admission.clone_from(&admission);
         let plan = Plan {
             name,
             instance_id,
@@ -217,7 +220,7 @@ impl Settings {
             state_dir,
             signals: self.handle_signals.then(FirstSignal::default),
         };
-        let http = InProcess::new(make, http);
+        let http = http(config);
         let launched = match inherited {
             Some(inherited) => compose::launch(inherited, http, parts),
             None if self.ipv6 => compose::launch(Loopback::V6, http, parts),

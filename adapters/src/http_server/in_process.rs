@@ -51,18 +51,34 @@ const OUT_OF_RESOURCES: Duration = Duration::from_millis(50);
 /// How long to wait, when all places are taken and somebody wants one, before it is looked again who might leave.
 const FULL: Duration = Duration::from_millis(50);
 
-/// Serves what `make` makes, once.
-pub struct InProcess<F> {
-    make: Mutex<Option<F>>,
+/// Serves one app, once.
+pub struct InProcess<S, F = fn(AppContext) -> S> {
+    source: Mutex<Option<Source<S, F>>>,
     config: HttpConfig,
 }
 
-impl<F> InProcess<F> {
+/// Where an app comes from.
+enum Source<S, F> {
+    Given(S),
+    Made(F),
+}
+
+impl<S> InProcess<S> {
+    /// A server for an app that is there already.
+    pub fn given(app: S, config: HttpConfig) -> Self {
+        Self {
+            source: Mutex::new(Some(Source::Given(app))),
+            config,
+        }
+    }
+}
+
+impl<S, F: FnOnce(AppContext) -> S> InProcess<S, F> {
     /// A server for the app that `make` returns. It is called when the port is bound, on a `daymark-http`
     /// thread that may block.
     pub fn new(make: F, config: HttpConfig) -> Self {
         Self {
-            make: Mutex::new(Some(make)),
+            source: Mutex::new(Some(Source::Made(make))),
             config,
         }
     }
@@ -77,7 +93,7 @@ impl<F> InProcess<F> {
 }
 
 #[async_trait]
-impl<F, S> HttpServer for InProcess<F>
+impl<S, F> HttpServer for InProcess<S, F>
 where
     F: FnOnce(AppContext) -> S + Send + 'static,
     S: App,
@@ -92,7 +108,7 @@ where
             what: what.to_owned(),
             source: Arc::new(source),
         };
-        let make = lock(&self.make).take().ok_or_else(|| {
+        let source = lock(&self.source).take().ok_or_else(|| {
             failed(
                 "its app was used before",
                 io::ErrorKind::InvalidInput.into(),
@@ -107,13 +123,17 @@ where
             endpoint,
             stop: StopSignal(draining.clone()),
         };
-        // Apps may spawn tasks while they are made, and take their time.
-        let http = runtime.handle();
-        let making = or_panics(move || Ok(http.spawn_blocking(move || make(context))))
-            .map_err(|e| failed("no threads", e))?;
-        let app = making
-            .await
-            .map_err(|panicked| failed("its app cannot be made", panic_text(panicked)))?;
+        let app = match source {
+            Source::Given(app) => app,
+            // Apps may spawn tasks while they are made, and take their time.
+            Source::Made(make) => {
+                let http = runtime.handle();
+                or_panics(move || Ok(http.spawn_blocking(move || make(context))))
+                    .map_err(|e| failed("no threads", e))?
+                    .await
+                    .map_err(|panicked| failed("its app cannot be made", panic_text(panicked)))?
+            }
+        };
         let limits = self.config.limits.in_range();
         let all_places = limits.max_connections;
         let places = Arc::new(Semaphore::new(all_places as usize));

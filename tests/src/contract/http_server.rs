@@ -113,7 +113,7 @@ impl<R> tower::Service<http::Request<R>> for Gated {
 
 #[async_trait]
 impl HttpBench for Sockets {
-    type Http = InProcess<Make>;
+    type Http = InProcess<Gated, Make>;
 
     fn http(&self) -> Self::Http {
         let (gate, begun) = (self.gate.clone(), self.begun.0.clone());
