@@ -105,9 +105,11 @@ impl Place {
 /// can't be read, the two looks have to do.
 #[cfg(target_os = "linux")]
 async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), ConnectError> {
-    /// A connection that nobody has accepted yet shows as root's, and without an inode.
+    use std::time::Duration;
+    /// A connection that nobody has accepted yet shows as root's, and without an inode. Mostly that is over in no time.
     const TRIES: u32 = 50;
-    const UNTIL_ACCEPTED: std::time::Duration = std::time::Duration::from_millis(10);
+    const SHORTEST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(10);
 
     let me = rustix::process::geteuid().as_raw();
     let Ok(client) = stream.local_addr() else {
@@ -117,6 +119,7 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
         SocketAddr::V4(_) => tcp_table::V4,
         SocketAddr::V6(_) => tcp_table::V6,
     };
+    let mut pause = SHORTEST;
     for _ in 0..TRIES {
         let Ok(table) = tokio::fs::read(table).await else {
             return Ok(());
@@ -124,7 +127,10 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
         let server = tcp_table::rows(&table).find(|row| row.local == addr && row.remote == client);
         match server.map(|row| (row.uid, row.inode)) {
             // Nobody's yet, whatever the user; to root it would look like its own.
-            Some((_, 0)) => tokio::time::sleep(UNTIL_ACCEPTED).await,
+            Some((_, 0)) => {
+                tokio::time::sleep(pause).await;
+                pause = LONGEST.min(pause * 2);
+            }
             Some((uid, _)) if uid == me => return Ok(()),
             Some((uid, _)) => return Err(ConnectError::ForeignSocket { addr, uid }),
             None => return Err(ConnectError::WentAway),
