@@ -3,6 +3,9 @@
 //! Reading is strict about what makes a record (JSON, no duplicate keys, the types of known fields) and indifferent to
 //! what it doesn't know. It allocates no more than the input's own size calls for, and the input is bounded by the caller.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -11,7 +14,6 @@ use daymark_core::clock::Timestamp;
 use daymark_core::record::{AppInfo, Endpoint, HeldBy, Name, Origin, ServerRecord, Token};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 
 /// The schema that is written. A larger one is read as far as it is understood.
 pub const SCHEMA: u64 = 1;
@@ -125,30 +127,29 @@ pub fn read(bytes: &[u8]) -> Result<ServerRecord, String> {
 const LONGEST_REASON: usize = 200;
 
 fn parse(bytes: &[u8]) -> Result<ServerRecord, String> {
-    let Strict(value) = serde_json::from_slice(bytes).map_err(|e| match e.is_data() {
+    let value: Json<'_> = serde_json::from_slice(bytes).map_err(|e| match e.is_data() {
         true => e.to_string(),
         false => format!("not valid JSON: {e}"),
     })?;
-    let Value::Object(fields) = value else {
+    let Json::Object(fields) = value else {
         return Err("not a JSON object".to_owned());
     };
-    let fields = Fields(fields);
 
     let port = fields
-        .required("port", Value::as_u64)?
+        .required("port", Json::number)?
         .try_into()
         .ok()
         .and_then(std::num::NonZeroU16::new)
         .ok_or("\"port\" is not a port number")?;
     let pid = fields
-        .required("pid", Value::as_u64)?
+        .required("pid", Json::number)?
         .try_into()
         .ok()
         .filter(|pid| (1..=i32::MAX as u32).contains(pid))
         .ok_or("\"pid\" is not a process id")?;
-    let started_at = read_time(fields.required("started_at", Value::as_str)?)
+    let started_at = read_time(fields.required("started_at", Json::text)?)
         .ok_or("\"started_at\" is not an RFC 3339 time")?;
-    let endpoint = match fields.optional("url", Value::as_str)? {
+    let endpoint = match fields.optional("url", Json::text)? {
         None => Endpoint::v4(port),
         Some(url) => Endpoint::from_url(url)
             .filter(|endpoint| endpoint.port() == port)
@@ -160,31 +161,26 @@ fn parse(bytes: &[u8]) -> Result<ServerRecord, String> {
         started_at,
         name: fields.parsed("name")?,
         instance_id: fields.parsed("instance_id")?,
-        held_by: match fields.optional("listener", Value::as_str)? {
+        held_by: match fields.optional("listener", Json::text)? {
             Some("owner") => HeldBy::Owner,
             _ => HeldBy::Child,
         },
-        restarts: fields.optional("restarts", Value::as_u64)?,
+        restarts: fields.optional("restarts", Json::number)?,
         origin: Origin {
-            boot_id: fields
-                .optional("boot_id", Value::as_str)?
-                .map(str::to_owned),
-            pid_ns: fields.optional("pid_ns", Value::as_u64)?,
-            net_ns: fields.optional("net_ns", Value::as_u64)?,
+            boot_id: fields.optional("boot_id", Json::text)?.map(str::to_owned),
+            pid_ns: fields.optional("pid_ns", Json::number)?,
+            net_ns: fields.optional("net_ns", Json::number)?,
         },
-        app: match fields.optional("app", Value::as_object)? {
+        app: match fields.optional("app", Json::object)? {
             None => None,
-            Some(app) => {
-                let app = Fields(app.clone());
-                Some(AppInfo {
-                    name: app.required("name", Value::as_str)?.to_owned(),
-                    version: app
-                        .optional("version", Value::as_str)?
-                        .unwrap_or_default()
-                        .to_owned(),
-                    dir: app.optional("dir", Value::as_str)?.map(str::to_owned),
-                })
-            }
+            Some(app) => Some(AppInfo {
+                name: app.required("name", Json::text)?.to_owned(),
+                version: app
+                    .optional("version", Json::text)?
+                    .unwrap_or_default()
+                    .to_owned(),
+                dir: app.optional("dir", Json::text)?.map(str::to_owned),
+            }),
         },
         token: fields.parsed("token")?,
     })
@@ -203,14 +199,47 @@ fn read_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_unix_micros(utc))
 }
 
-struct Fields(Map<String, Value>);
+/// A JSON value, as far as a record is made of such: text stays where it was read, and what no field is made of is forgotten.
+/// No object in it has a key twice.
+enum Json<'a> {
+    Text(Cow<'a, str>),
+    Number(u64),
+    Object(Fields<'a>),
+    Other,
+}
 
-impl Fields {
+impl<'a> Json<'a> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    const fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    const fn object(&self) -> Option<&Fields<'a>> {
+        match self {
+            Self::Object(fields) => Some(fields),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields<'a>(BTreeMap<Cow<'a, str>, Json<'a>>);
+
+impl<'a> Fields<'a> {
     /// A field that may be missing, but has the right type if it is there.
-    fn optional<'a, T: 'a>(
-        &'a self,
+    fn optional<'s, T: 's>(
+        &'s self,
         key: &str,
-        cast: impl FnOnce(&'a Value) -> Option<T>,
+        cast: impl FnOnce(&'s Json<'a>) -> Option<T>,
     ) -> Result<Option<T>, String> {
         match self.0.get(key) {
             None => Ok(None),
@@ -220,10 +249,10 @@ impl Fields {
         }
     }
 
-    fn required<'a, T: 'a>(
-        &'a self,
+    fn required<'s, T: 's>(
+        &'s self,
         key: &str,
-        cast: impl FnOnce(&'a Value) -> Option<T>,
+        cast: impl FnOnce(&'s Json<'a>) -> Option<T>,
     ) -> Result<T, String> {
         self.optional(key, cast)?
             .ok_or_else(|| format!("{key:?} is missing"))
@@ -233,73 +262,103 @@ impl Fields {
         &self,
         key: &str,
     ) -> Result<Option<T>, String> {
-        self.optional(key, Value::as_str)?
+        self.optional(key, Json::text)?
             .map(|text| text.parse().map_err(|e| format!("{key:?}: {e}")))
             .transpose()
     }
 }
 
-/// A JSON value in which no object has a key twice.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+        deserializer.deserialize_any(JsonVisitor)
     }
 }
 
-struct StrictVisitor;
+struct JsonVisitor;
 
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some((key, Strict(value))) = access.next_entry::<String, Strict>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!(
-                    "the key {key:?} stands twice"
-                )));
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(Key(key)) = access.next_key()? {
+            match fields.0.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(access.next_value()?);
+                }
+                Entry::Occupied(taken) => {
+                    let key = taken.key();
+                    return Err(A::Error::custom(format_args!(
+                        "the key {key:?} stands twice"
+                    )));
+                }
             }
-            object.insert(key, value);
         }
-        Ok(Value::Object(object))
+        Ok(Json::Object(fields))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Strict(item)) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
+        while access.next_element::<Json<'de>>()?.is_some() {}
+        Ok(Json::Other)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_str<E>(self, text: &str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E>(self, number: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(number))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_bool<E>(self, _: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Other)
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, _: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_f64<E>(self, _: f64) -> Result<Json<'de>, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Other)
+    }
+}
+
+/// An object's key.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+        Ok(Key(Cow::Borrowed(key)))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+        Ok(Key(Cow::Owned(key.to_owned())))
     }
 }
 
