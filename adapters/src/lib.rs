@@ -17,6 +17,7 @@ pub mod proc_fs {
     #[cfg(feature = "child-process")]
     pub mod family;
     pub mod processes;
+    pub mod sock_diag;
     pub mod tcp_table;
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
-use daymark_adapters::proc_fs::tcp_table;
+use daymark_adapters::proc_fs::{sock_diag, tcp_table};
 use daymark_adapters::state_store::Look;
 use daymark_core::record::{HeldBy, ServerRecord};
 use thiserror::Error;
@@ -101,8 +101,8 @@ impl Place {
     }
 }
 
-/// Makes sure that the server's end belongs to this user, by its row in `/proc/net/tcp` (proc_pid_net(5)). Where the table
-/// can't be read, the two looks have to do.
+/// Makes sure that the server's end belongs to this user, by asking the kernel, or by its row in `/proc/net/tcp`
+/// (proc_pid_net(5)). Where neither tells, the two looks have to do.
 #[cfg(target_os = "linux")]
 async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), ConnectError> {
     use std::time::Duration;
@@ -115,17 +115,16 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
     let Ok(client) = stream.local_addr() else {
         return Err(ConnectError::WentAway);
     };
-    let table = match addr {
-        SocketAddr::V4(_) => tcp_table::V4,
-        SocketAddr::V6(_) => tcp_table::V6,
-    };
     let mut pause = SHORTEST;
     for _ in 0..TRIES {
-        let Ok(table) = tokio::fs::read(table).await else {
-            return Ok(());
+        let owner = match sock_diag::owner_of(addr, client) {
+            Ok(owner) => owner,
+            Err(_) => match tokio::fs::read(table_of(addr)).await {
+                Ok(table) => owner_in(&table, addr, client),
+                Err(_) => return Ok(()),
+            },
         };
-        let server = tcp_table::rows(&table).find(|row| row.local == addr && row.remote == client);
-        match server.map(|row| (row.uid, row.inode)) {
+        match owner {
             // Nobody's yet, whatever the user; to root it would look like its own.
             Some((_, 0)) => {
                 tokio::time::sleep(pause).await;
@@ -137,4 +136,18 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
         }
     }
     Err(ConnectError::NotAccepted { addr })
+}
+
+#[cfg(target_os = "linux")]
+const fn table_of(addr: SocketAddr) -> &'static str {
+    match addr {
+        SocketAddr::V4(_) => tcp_table::V4,
+        SocketAddr::V6(_) => tcp_table::V6,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn owner_in(table: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<(u32, u64)> {
+    let server = tcp_table::rows(table).find(|row| row.local == local && row.remote == remote);
+    server.map(|row| (row.uid, row.inode))
 }
