@@ -37,13 +37,12 @@ const TRIALS: usize = 10_000;
 const SERVERS: f64 = 100_000.0;
 
 fn main() {
-    let tables: [(&str, fn() -> Table); 3] = [
-        ("runs", runs),
-        ("deaths", deaths),
-        ("latecomers", latecomers),
+    let tables = [
+        ("runs", runs()),
+        ("deaths", deaths()),
+        ("latecomers", latecomers()),
     ];
-    for (section, table) in tables {
-        let Table(text) = table();
+    for (section, Table(text)) in tables {
         println!("\n{text}");
         if writes() {
             page::put("docs/many-servers.md", section, &text);
