@@ -47,7 +47,7 @@ fn place_and_time() -> String {
         kernel.trim(),
         load.split(' ').next().unwrap_or_default(),
         match std::env::var_os("DAYMARK_BENCH_QUICK") {
-            Some(_) => " A quick run, on a machine that was busy: only the ratios mean anything.",
+            Some(_) => " A quick run, which shows that all of it runs, and no more.",
             None => "",
         }
     )

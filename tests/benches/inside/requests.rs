@@ -63,7 +63,7 @@ fn on_threads(threads: usize, report: &mut Report) {
         ("a connection each", CONNECTIONS, false),
     ] {
         let title = format!("a request, {title}, {threads} thread(s)");
-        let took = contenders.map(|_| RefCell::new(Vec::new()));
+        let took = contenders.map(|_| RefCell::new(Vec::<Vec<f64>>::new()));
         let measured = contenders
             .iter()
             .zip(&took)
@@ -73,8 +73,9 @@ fn on_threads(threads: usize, report: &mut Report) {
                 let load = move || clients.block_on(load(addr, each, kept_alive));
                 let contender = Contender::new(name, move || {
                     let before = processor_time(prefix);
-                    let all = load().expect("it answers");
-                    took.borrow_mut().extend(all);
+                    let mut all = load().expect("it answers");
+                    all.sort_by(f64::total_cmp);
+                    took.borrow_mut().push(all);
                     (processor_time(prefix) - before) / requests as u32
                 });
                 match name {
@@ -89,9 +90,9 @@ fn on_threads(threads: usize, report: &mut Report) {
         );
         for (q, what) in [(0.5, "half"), (0.99, "99 of 100")] {
             let rows = contenders.iter().zip(&took).map(|((name, ..), took)| {
-                let mut took = took.borrow_mut();
-                took.sort_by(f64::total_cmp);
-                ((*name).to_owned(), vec![quantile(&took, q)], None)
+                let rounds = took.borrow();
+                let each = rounds.iter().map(|took| quantile(took, q)).collect();
+                ((*name).to_owned(), each, None)
             });
             report.table(
                 &format!("{title}: {what} are answered within, {CLIENTS} clients, µs"),
