@@ -51,6 +51,7 @@ where
     P: PortPicker,
     H: HttpServer<Listener = P::Listener>,
 {
+    make_room_for_descriptors();
     let store = FileStore::new(&parts.state_dir).map_err(setup("find the working directory"))?;
     let record_path = store.record_path();
     let can_restart = parts.plan.restarts.is_some();
@@ -87,6 +88,20 @@ where
         control,
     })
 }
+
+/// The proof of life takes a descriptor with a high number. To grow its table of descriptors for that, a process that has
+/// threads waits for all processors, some 15 ms (expand_fdtable in the kernel's fs/file.c); one that has none yet doesn't.
+fn make_room_for_descriptors() {
+    #[cfg(unix)]
+    if let Ok(any) = std::fs::File::open("/") {
+        // If so many aren't allowed, the proof takes a lower one.
+        let _ = rustix::io::fcntl_dupfd_cloexec(&any, HIGH_DESCRIPTOR);
+    }
+}
+
+/// As high as the state store numbers what it vouches with.
+#[cfg(unix)]
+const HIGH_DESCRIPTOR: i32 = 256;
 
 pub(crate) fn setup(action: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Setup {
