@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 use std::time::Duration;
 
@@ -85,6 +86,9 @@ fn observe(times: u32) {
     );
     let path = dir.path().join("server.json");
     std::fs::write(&path, record).expect("a record");
+    // A lock that others could take would prove nothing.
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&path, private).expect("its mode");
     let proof = File::open(path).expect("the record");
     proof.lock().expect("it is free");
     let place = Place::at(dir.path()).expect("a place");
