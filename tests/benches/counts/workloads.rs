@@ -28,7 +28,7 @@ pub(crate) struct Workload {
     pub(crate) is_guarded: bool,
 }
 
-const fn ours(name: &'static str, times: u32, run: fn(u32)) -> Workload {
+const fn held(name: &'static str, times: u32, run: fn(u32)) -> Workload {
     Workload {
         name,
         times,
@@ -37,7 +37,7 @@ const fn ours(name: &'static str, times: u32, run: fn(u32)) -> Workload {
     }
 }
 
-const fn theirs(name: &'static str, times: u32, run: fn(u32)) -> Workload {
+const fn told(name: &'static str, times: u32, run: fn(u32)) -> Workload {
     Workload {
         name,
         times,
@@ -50,27 +50,28 @@ const KEPT: u32 = 1_000;
 const ANEW: u32 = 500;
 
 pub(crate) const ALL: [Workload; 11] = [
-    ours("observe", 500, observe),
-    theirs("no server: kept alive", KEPT, |n| ask(echo(), n)),
-    theirs("bare hyper: kept alive", KEPT, |n| with_hyper(n, ask)),
-    theirs("axum::serve: kept alive", KEPT, |n| with_axum(n, ask)),
-    ours("daymark, no guard: kept alive", KEPT, |n| {
+    held("observe", 500, observe),
+    told("no server: kept alive", KEPT, |n| ask(echo(), n)),
+    told("bare hyper: kept alive", KEPT, |n| with_hyper(n, ask)),
+    told("axum::serve: kept alive", KEPT, |n| with_axum(n, ask)),
+    held("daymark, no guard: kept alive", KEPT, |n| {
         with_daymark(false, n, ask)
     }),
-    ours("daymark: kept alive", KEPT, |n| with_daymark(true, n, ask)),
-    theirs("no server: a connection each", ANEW, |n| {
+    held("daymark: kept alive", KEPT, |n| with_daymark(true, n, ask)),
+    told("no server: a connection each", ANEW, |n| {
         ask_anew(echo(), n)
     }),
-    theirs("bare hyper: a connection each", ANEW, |n| {
+    told("bare hyper: a connection each", ANEW, |n| {
         with_hyper(n, ask_anew)
     }),
-    theirs("axum::serve: a connection each", ANEW, |n| {
+    told("axum::serve: a connection each", ANEW, |n| {
         with_axum(n, ask_anew)
     }),
-    ours("daymark, no guard: a connection each", ANEW, |n| {
+    // How a connection's end and the next one's beginning fall together differs from run to run, by a tenth and more.
+    told("daymark, no guard: a connection each", ANEW, |n| {
         with_daymark(false, n, ask_anew)
     }),
-    ours("daymark: a connection each", ANEW, |n| {
+    told("daymark: a connection each", ANEW, |n| {
         with_daymark(true, n, ask_anew)
     }),
 ];
