@@ -1,7 +1,7 @@
 //! Who takes the place, serves, looks after it and stops: `docs/protocol.md`, *Start*, *Serving* and *Stop*.
 //!
-//! Here it takes the place. A pruner does, too, and clears it all away. What follows stands in [`serving`](super::serving) and
-//! [`stopping`](super::stopping), and what the store thread does during a publish in [`publish`](super::publish).
+//! Here it takes the place. A pruner does, too, and clears it all away. What follows stands in [`serving`] and
+//! [`stopping`], and what the store thread does during a publish in [`publish`](super::publish).
 
 use super::Rule;
 use super::kernel::{Content, DirNo, Ino, Pid, Port, Process, Word};
