@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::sandbox::{Sandbox, get, write_program};
+use crate::sandbox::{Sandbox, end, get, write_program};
 
 const ORIGINAL: &str = r#"{"port":9,"pid":1,"started_at":"2026-11-22T06:25:00Z"}"#;
 
@@ -156,6 +156,25 @@ fn the_browser_is_shown_a_live_server_by_a_link_that_lets_it_in_once() {
     assert!(get(server.port(), &link).starts_with("HTTP/1.1 401"));
     let record = std::fs::read_to_string(sandbox.state_dir("api").join("server.json")).unwrap();
     assert!(!record.contains(code));
+}
+
+#[test]
+fn the_browser_is_the_one_that_the_user_has_named() {
+    let sandbox = Sandbox::new();
+    let note = sandbox.path("opened");
+    let script = format!("echo \"$1\" > {}", note.display());
+    write_program(&sandbox.path("bin/my-browser"), &script);
+    write_program(&sandbox.path("bin/xdg-open"), "exit 1");
+    let server = sandbox.serve(&["-n", "api"]);
+    let open = |named: &str| {
+        let mut command = sandbox.daymark(&["open", "api"]);
+        end(command.env("BROWSER", named))
+    };
+    open("no-such-browser:my-browser").exits(0);
+    let opened = std::fs::read_to_string(&note).unwrap();
+    assert_eq!(opened.trim_end(), server.url());
+    let done = open("no-such-browser").exits(1);
+    done.fails_saying("cannot open the browser", "daymark url");
 }
 
 #[test]
