@@ -171,7 +171,13 @@ fn the_browser_is_the_one_that_the_user_has_named() {
         end(command.env("BROWSER", named))
     };
     open("no-such-browser:my-browser").exits(0);
-    let opened = std::fs::read_to_string(&note).unwrap();
+    // It isn't waited for.
+    let opened = loop {
+        match std::fs::read_to_string(&note) {
+            Ok(opened) if opened.ends_with('\n') => break opened,
+            _ => std::thread::yield_now(),
+        }
+    };
     assert_eq!(opened.trim_end(), server.url());
     let done = open("no-such-browser").exits(1);
     done.fails_saying("cannot open the browser", "daymark url");
