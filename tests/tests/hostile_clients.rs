@@ -1,8 +1,16 @@
 //! Whatever clients do, or don't: memory is bounded, others are served, and a stop keeps its deadline.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use bytes::Bytes;
 use daymark::{Builder, Server};
 use daymark_core::GRACE;
 use daymark_tests::client::{Client, PATIENCE};
@@ -200,6 +208,49 @@ fn a_body_that_trickles_is_cut_off_in_time() {
         ),
     );
     assert_eq!((said.status, said.body), (200, quick.len().to_string()));
+}
+
+#[test]
+fn who_reads_a_little_is_seen_to_read() {
+    const PIECE: usize = 16 * 1024;
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let answer = move || {
+        let count = count.clone();
+        async move {
+            let pieces = std::iter::repeat_with(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, Infallible>(Bytes::from_static(&[0; PIECE]))
+            });
+            Body::from_stream(futures_util::stream::iter(pieces))
+        }
+    };
+    let ground = Ground::new();
+    let server = Server::builder("hostile-test")
+        .state_dir(ground.dir())
+        .app(Router::new().route("/endless", get(answer)))
+        .start()
+        .expect("a start");
+    let mut client = TcpStream::connect(server.addr()).expect("a connection");
+    let host = server.addr();
+    write!(client, "GET /endless HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("a request");
+
+    // Until nobody takes any more, as far as that can be told.
+    let mut before = 0;
+    while before == 0 || made.load(Ordering::SeqCst) != before {
+        before = made.load(Ordering::SeqCst);
+        std::thread::sleep(SOON);
+    }
+    let mut some = vec![0; 256 * 1024];
+    client.read_exact(&mut some).expect("some of it");
+    let began = Instant::now();
+    while made.load(Ordering::SeqCst) == before {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "a quarter of a megabyte was read"
+        );
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A request's body as an app reads it, with an eye on how long its client takes.
 //!
-//! Only the time in which the app waits for the client counts. So an app may be as slow as it likes, and a client that
+//! Only the time from when the app begins to wait until it asks again counts. So an app may be as slow as it likes, and a client that
 //! sends a byte now and then doesn't keep a place for ever.
 
 use std::pin::Pin;
@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep};
 
 use super::connection::Connection;
+use super::crowd::Tenant;
 
 /// What each byte that arrives adds to a body's time, up to the whole of it again: a second for a KiB.
 const TIME_FOR_BYTE: Duration = Duration::from_nanos(1_000_000_000 / 1024);
@@ -30,7 +31,8 @@ pub struct RequestBody {
 /// How much of its time a client has used up.
 #[derive(Debug)]
 struct Pace {
-    connection: Arc<Connection>,
+    /// Not the connection itself: an app may keep a body for longer than that lasts, and must not keep its place.
+    tenant: Arc<Tenant>,
     limit: Duration,
     left: Duration,
     /// Since when the app waits, and until when it will.
@@ -54,7 +56,7 @@ impl RequestBody {
         let pace = (!incoming.is_end_stream()).then(|| {
             let limit = connection.limits().body_timeout;
             Box::new(Pace {
-                connection: connection.clone(),
+                tenant: connection.tenant().clone(),
                 limit,
                 left: limit,
                 waiting: None,
@@ -71,7 +73,7 @@ impl Pace {
         if self.waiting.is_none() {
             let since = Instant::now();
             let sleep = Box::pin(tokio::time::sleep_until(since + left));
-            self.connection.tenant().keeps_waiting(limit - left);
+            self.tenant.keeps_waiting(limit - left);
             self.waiting = Some((since, sleep));
         }
         match &mut self.waiting {
@@ -84,7 +86,7 @@ impl Pace {
     fn moved(&mut self, bytes: usize) {
         if let Some((since, _)) = self.waiting.take() {
             self.left = self.left.saturating_sub(since.elapsed());
-            self.connection.tenant().keeps_up();
+            self.tenant.keeps_up();
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let earned = TIME_FOR_BYTE.saturating_mul(bytes);
@@ -95,7 +97,7 @@ impl Pace {
 impl Drop for Pace {
     fn drop(&mut self) {
         if self.waiting.is_some() {
-            self.connection.tenant().keeps_up();
+            self.tenant.keeps_up();
         }
     }
 }

@@ -90,7 +90,7 @@ impl Connection {
         &self.limits
     }
 
-    pub(super) fn tenant(&self) -> &Tenant {
+    pub(super) const fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
     }
 
@@ -166,6 +166,7 @@ pub(super) async fn serve<S: App>(
     };
     // Else a small frame waits for the last one's acknowledgement, up to 40 ms (tcp(7)). Not worth losing a connection.
     let _ = stream.set_nodelay(true);
+    take_little_at_a_time(&stream);
 
     let limits = connection.limits;
     let io = TokioIo::new(Tracked {
@@ -214,6 +215,18 @@ pub(super) async fn serve<S: App>(
     .await;
 }
 
+/// Has the kernel take no more than it can send soon. Else it takes megabytes, and asks for more only when a third of them is
+/// read: who reads slowly but steadily looks for minutes like somebody who doesn't (TCP_NOTSENT_LOWAT in tcp(7)).
+fn take_little_at_a_time(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = SockRef::from(stream).set_send_buffer_size(UNSENT as usize);
+}
+
+/// How much may wait in the kernel to be sent, in bytes.
+const UNSENT: u32 = 128 * 1024;
+
 /// A stream that tells its [`Connection`] when the kernel has taken all there was to send, and that keeps it counted.
 struct Tracked {
     stream: TcpStream,
@@ -238,6 +251,10 @@ impl Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let connection = &self.connection;
+        // What was upgraded is the app's.
+        if connection.upgraded.load(Ordering::Relaxed) {
+            return written;
+        }
         if written.is_ready() {
             if self.stalled.take().is_some() {
                 connection.tenant.keeps_up();

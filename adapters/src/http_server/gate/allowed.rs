@@ -45,13 +45,12 @@ impl FromStr for AllowedHost {
             None if port.is_empty() => None,
             None => return Err(InvalidHost),
         };
-        match is_address(name) || is_name(name) {
-            true => Ok(Self {
-                name: name.to_ascii_lowercase(),
-                port,
-            }),
-            false => Err(InvalidHost),
-        }
+        let name = match address(name) {
+            Some(address) => format!("[{address}]"),
+            None if is_name(name) => name.to_ascii_lowercase(),
+            None => return Err(InvalidHost),
+        };
+        Ok(Self { name, port })
     }
 }
 
@@ -71,9 +70,10 @@ fn plain_port(text: &str) -> Option<u16> {
     (port > 0 && port.to_string() == text).then_some(port)
 }
 
-fn is_address(text: &str) -> bool {
-    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
+/// However it is spelt; clients write it in one way (RFC 5952).
+fn address(text: &str) -> Option<Ipv6Addr> {
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    inner.parse().ok()
 }
 
 /// Letters, digits, hyphens and underscores between dots. An IPv4 address is one, too.
@@ -163,6 +163,8 @@ mod tests {
     fn a_host_without_a_port_means_none_or_our_own() {
         let host: AllowedHost = "My.Dev".parse().unwrap();
         assert_eq!(host.spellings(4711), ["my.dev", "my.dev:4711"]);
+        let host: AllowedHost = "[fd00:0:0::0001]:80".parse().unwrap();
+        assert_eq!(host.to_string(), "[fd00::1]:80");
         let host: AllowedHost = "my.dev:80".parse().unwrap();
         assert_eq!(host.spellings(4711), ["my.dev:80"]);
     }
