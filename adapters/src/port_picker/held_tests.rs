@@ -20,17 +20,23 @@ fn is_taken(result: Result<HeldPort, PickError>) -> Option<String> {
     }
 }
 
-/// A socket of a stranger; whether it listens and has the option.
+/// A socket of a stranger; whether it listens and has the option. On a port where others have left connections, one that
+/// doesn't listen can't be seen: it gets another.
 fn stranger(ip: &str, reuse: bool, listens: bool) -> (Socket, NonZeroU16) {
     let addr: SocketAddr = SocketAddr::new(ip.parse().unwrap(), 0);
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
-    socket.set_reuse_address(reuse).unwrap();
-    socket.bind(&addr.into()).unwrap();
-    if listens {
-        socket.listen(1).unwrap();
+    loop {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(reuse).unwrap();
+        socket.bind(&addr.into()).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        if holder::has_connections(port) {
+            continue;
+        }
+        if listens {
+            socket.listen(1).unwrap();
+        }
+        return (socket, NonZeroU16::new(port).unwrap());
     }
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-    (socket, NonZeroU16::new(port).unwrap())
 }
 
 /// A connection that the server closed first, so that its end stays in TIME_WAIT (RFC 9293, section 3.6).
