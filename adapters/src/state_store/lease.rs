@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use daymark_core::presence::{LockSeen, Observation, Phase};
@@ -15,7 +16,6 @@ use daymark_core::state_store::{
 };
 
 use super::blocking::blocking;
-use super::dir_watch::DirWatch;
 use super::directory::Directory;
 use super::hint::Hint;
 use super::look;
@@ -24,6 +24,11 @@ use super::proof::Proof;
 use super::state_dir::StateDir;
 use super::{LOCK, RECORD, atomic_file};
 use crate::record_json;
+
+/// How often an owner looks after what it holds. A watch of the directory would tell sooner, and cost more: one of the few
+/// that a user may have, and a process that ends with one waits until the kernel has cleared it away, for 14 ms
+/// (fsnotify_wait_marks_destroyed in Linux).
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The lease on a state directory.
 #[derive(Debug)]
@@ -40,17 +45,6 @@ struct Shared<D: Directory> {
     /// None once it was given back.
     ownership: Mutex<Option<Ownership<D>>>,
     proof: Proof<D::File>,
-    watch: Mutex<Option<Arc<DirWatch>>>,
-}
-
-/// Whether the system tells of changes in the directory.
-enum Watching {
-    /// It has done so since the last look.
-    Still(Arc<DirWatch>),
-    /// It does so from now on, or the directory is gone: either way it is time to look.
-    SinceNow,
-    /// It can't.
-    Never,
 }
 
 impl<D: Directory> FileLease<D> {
@@ -60,7 +54,6 @@ impl<D: Directory> FileLease<D> {
             instance: OnceLock::new(),
             ownership: Mutex::new(Some(ownership)),
             proof: Proof::default(),
-            watch: Mutex::new(None),
         };
         Self {
             shared: Arc::new(shared),
@@ -101,11 +94,11 @@ impl<D: Directory> Lease for FileLease<D> {
     }
 
     async fn changed(&self) {
-        match self.with(Shared::watch).await {
-            Watching::Still(watch) => watch.changed().await,
-            Watching::SinceNow => {}
-            // The clock wakes whoever waits, now and then.
-            Watching::Never => std::future::pending().await,
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.inspect().await != Custody::Intact {
+                return;
+            }
         }
     }
 
@@ -268,24 +261,6 @@ impl<D: Directory> Shared<D> {
             dir.remove(RECORD)?;
         }
         Ok(())
-    }
-
-    /// Watches the directory: on, as long as it is the one that is watched, else from now on.
-    fn watch(&self) -> Watching {
-        let guard = self.ownership();
-        let Some(ownership) = &*guard else {
-            return Watching::Never;
-        };
-        let path = ownership.dir.path();
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watch) = watch.as_ref().filter(|watch| watch.is_on(path)) {
-            return Watching::Still(watch.clone());
-        }
-        *watch = DirWatch::on(path).ok().map(Arc::new);
-        match watch.is_none() && ownership.is_current() {
-            true => Watching::Never,
-            false => Watching::SinceNow,
-        }
     }
 
     fn inspect(&self) -> Custody {
