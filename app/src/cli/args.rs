@@ -275,16 +275,8 @@ pub(super) struct CompletionsArgs {
 
 /// The command line. A variable that is set to nothing counts as not set.
 pub(super) fn command() -> Command {
-    let command = Cli::command();
-    let verbs: Vec<String> = command
-        .get_subcommands()
-        .map(|verb| verb.get_name().to_owned())
-        .collect();
-    verbs
-        .iter()
-        .fold(heed_environment(command), |command, verb| {
-            command.mut_subcommand(verb, heed_environment)
-        })
+    // Each verb's own flags only when it is that one that is wanted: there are a hundred of them.
+    heed_environment(Cli::command()).mut_subcommands(|verb| verb.defer(heed_environment))
 }
 
 fn heed_environment(command: Command) -> Command {
