@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use args::{Cli, Verb};
+use args::{Cli, Late, Verb};
 use clap::FromArgMatches as _;
 use exit::{Exit, Failure};
 use output::Output;
@@ -87,23 +87,23 @@ pub fn main() -> ExitCode {
     };
     let done = match &cli.verb {
         // Whatever becomes of the streams, the server's own fate decides.
-        Verb::Serve(args) => return serve::run(args, context).into(),
+        Verb::Serve(Late(args)) => return serve::run(args, context).into(),
         #[cfg(unix)]
-        Verb::Run(args) => return run::run(args, context).into(),
+        Verb::Run(Late(args)) => return run::run(args, context).into(),
         #[cfg(not(unix))]
         Verb::Run(_) => Err(explain::no_supervision()),
-        Verb::Status(args) => status::run(args, &context),
-        Verb::Url(args) => url::run(args, &context),
-        Verb::List(args) => list::run(args, &context),
-        Verb::Open(args) => open::run(args, &context),
-        Verb::Wait(args) => wait::run(args, &context),
-        Verb::Watch(args) => watch::run(args, &context),
-        Verb::Logs(args) => logs::run(args, &context),
-        Verb::Stop(args) => stop::run(args, &context),
-        Verb::Restart(args) => restart::run(args, &context),
-        Verb::Doctor(args) => doctor::run(args, &context),
+        Verb::Status(Late(args)) => status::run(args, &context),
+        Verb::Url(Late(args)) => url::run(args, &context),
+        Verb::List(Late(args)) => list::run(args, &context),
+        Verb::Open(Late(args)) => open::run(args, &context),
+        Verb::Wait(Late(args)) => wait::run(args, &context),
+        Verb::Watch(Late(args)) => watch::run(args, &context),
+        Verb::Logs(Late(args)) => logs::run(args, &context),
+        Verb::Stop(Late(args)) => stop::run(args, &context),
+        Verb::Restart(Late(args)) => restart::run(args, &context),
+        Verb::Doctor(Late(args)) => doctor::run(args, &context),
         Verb::Prune => prune::run(&context),
-        Verb::Completions(args) => completions::run(args, &context),
+        Verb::Completions(Late(args)) => completions::run(args, &context),
         Verb::Man => man::run(&context),
     };
     let exit = done.unwrap_or_else(|failure| {

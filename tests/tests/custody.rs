@@ -77,7 +77,10 @@ impl Guarded {
     /// Waits until the server has published again, and is as it was before.
     fn assert_put_right(mut self) {
         let took = self.wait_for(|event| matches!(event, LifecycleEvent::Republished));
-        assert!(took < SOON, "only the runner's clock woke it, after {took:?}");
+        assert!(
+            took < SOON,
+            "only the runner's clock woke it, after {took:?}"
+        );
         self.assert_as_before();
     }
 

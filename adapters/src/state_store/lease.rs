@@ -28,7 +28,7 @@ use crate::record_json;
 /// How often an owner looks after what it holds. A watch of the directory would tell sooner, and cost more: one of the few
 /// that a user may have, and a process that ends with one waits until the kernel has cleared it away, for 14 ms
 /// (fsnotify_wait_marks_destroyed in Linux).
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The lease on a state directory.
 #[derive(Debug)]

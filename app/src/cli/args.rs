@@ -7,7 +7,8 @@ use clap::builder::FalseyValueParser;
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{
-    ArgMatches, Args, ColorChoice, Command, CommandFactory as _, Parser, Subcommand, ValueEnum,
+    ArgMatches, Args, ColorChoice, Command, CommandFactory as _, FromArgMatches, Parser,
+    Subcommand, ValueEnum,
 };
 use clap_complete::Shell;
 use daymark_adapters::http_server::AllowedHost;
@@ -74,44 +75,44 @@ const EVERYWHERE: &str = "Options of every command";
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Serve a directory, until a signal or `daymark stop` ends it
-    Serve(ServeArgs),
+    Serve(Late<ServeArgs>),
     /// Run any server: find it a port, publish it when it answers, look after it, and end all of it
     ///
     /// In the command's arguments, {port}, {host} and {url} are replaced. In its environment are PORT, HOST, DAYMARK_URL,
     /// DAYMARK_NAME and DAYMARK_STATE_DIR.
-    Run(RunArgs),
+    Run(Late<RunArgs>),
     /// Say what may be believed of a server; exit code 0 only if it is live
-    Status(StatusArgs),
+    Status(Late<StatusArgs>),
     /// Print the URL of a live server
-    Url(UrlArgs),
+    Url(Late<UrlArgs>),
     /// List the servers that are running
-    List(ListArgs),
+    List(Late<ListArgs>),
     /// Open a live server in the browser
     ///
     /// If it asks for a secret, the browser is shown a link with a code that works once, and keeps a cookie.
-    Open(OpenArgs),
+    Open(Late<OpenArgs>),
     /// Wait until a server is ready, or down
-    Wait(WaitArgs),
+    Wait(Late<WaitArgs>),
     /// Print a line for every change, starting with how it is now
-    Watch(WatchArgs),
+    Watch(Late<WatchArgs>),
     /// Print the last lines of what a server that `daymark run` started has written
     ///
     /// The log of a server that has stopped is there until `daymark prune`, or until the one after the next run begins its
     /// own. Colours are kept for a terminal; other control characters are escaped.
-    Logs(LogsArgs),
+    Logs(Late<LogsArgs>),
     /// Stop servers, and wait until they are gone
-    Stop(StopArgs),
+    Stop(Late<StopArgs>),
     /// Have `daymark run` replace its server by a new one, on the same port, and wait until that is ready
-    Restart(RestartArgs),
+    Restart(Late<RestartArgs>),
     /// Check what Daymark needs here, and say what to do about what is missing
-    Doctor(DoctorArgs),
+    Doctor(Late<DoctorArgs>),
     /// Remove what servers left that are not running
     ///
     /// Never touches a server that is running, starting or stopping, nor files that are not Daymark's. With it go the ports
     /// that servers had last time and would have taken again.
     Prune,
     /// Print a script that completes command lines
-    Completions(CompletionsArgs),
+    Completions(Late<CompletionsArgs>),
     /// Print the manual page
     Man,
 }
@@ -275,8 +276,31 @@ pub(super) struct CompletionsArgs {
 
 /// The command line. A variable that is set to nothing counts as not set.
 pub(super) fn command() -> Command {
-    // Each verb's own flags only when it is that one that is wanted: there are a hundred of them.
-    heed_environment(Cli::command()).mut_subcommands(|verb| verb.defer(heed_environment))
+    heed_environment(Cli::command())
+}
+
+/// The flags and arguments of a verb, described only if it is that verb that is wanted: there are a hundred of them.
+#[derive(Debug)]
+pub(super) struct Late<T>(pub(super) T);
+
+impl<T: Args> Args for Late<T> {
+    fn augment_args(verb: Command) -> Command {
+        verb.defer(|verb| heed_environment(T::augment_args(verb)))
+    }
+
+    fn augment_args_for_update(verb: Command) -> Command {
+        verb.defer(|verb| heed_environment(T::augment_args_for_update(verb)))
+    }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Late<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 fn heed_environment(command: Command) -> Command {
@@ -321,7 +345,8 @@ mod tests {
 
     #[test]
     fn every_flag_has_its_twin_in_the_environment() {
-        let command = Cli::command();
+        let mut command = Cli::command();
+        command.build();
         for verb in command.get_subcommands().chain([&command]) {
             for arg in verb.get_arguments() {
                 let Some(flag) = arg.get_long().filter(|f| !["help", "version"].contains(f)) else {

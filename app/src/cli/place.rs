@@ -57,7 +57,7 @@ impl Target {
     fn at(dir: &Path, name: Option<&str>) -> Result<Self, Failure> {
         let place = Place::at(dir).map_err(|error| explain::place(&error))?;
         let asked = name.map(parse_name).transpose()?;
-        let there = place.look().name;
+        let there = asked.as_ref().and_then(|_| place.look().name);
         match (asked, there) {
             (Some(asked), Some(there)) if asked != there => Err(Failure::new(
                 Exit::Usage,

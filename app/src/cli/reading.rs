@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::args::{Cli, Verb};
+use super::args::{Cli, Late, Verb};
 use super::exit::{Exit, Failure};
 use super::output::{Output, shown};
 use super::place::{self, Target, parse_name};
@@ -61,23 +61,23 @@ fn read(cli: Cli, context: &Context) -> Result<Option<Vec<OsString>>, Failure> {
     let require =
         |name: Option<String>, verb| Target::require(name.as_deref(), context, verb).map(drop);
     match cli.verb {
-        Verb::Serve(args) => {
+        Verb::Serve(Late(args)) => {
             args.name.as_deref().map(parse_name).transpose()?;
         }
         #[cfg(unix)]
-        Verb::Run(args) => {
+        Verb::Run(Late(args)) => {
             super::run::check(&args, context)?;
             return Ok(Some(args.command));
         }
-        Verb::Status(args) => find(args.name)?,
-        Verb::Url(args) => find(args.name)?,
-        Verb::Open(args) => find(args.name)?,
-        Verb::Watch(args) => find(args.name)?,
-        Verb::Logs(args) => find(args.name)?,
-        Verb::Doctor(args) if args.name.is_some() => find(args.name)?,
-        Verb::Wait(args) => require(args.name, "wait")?,
-        Verb::Restart(args) => require(args.name, "restart")?,
-        Verb::Stop(args) => drop(super::stop::targets(&args, context)?),
+        Verb::Status(Late(args)) => find(args.name)?,
+        Verb::Url(Late(args)) => find(args.name)?,
+        Verb::Open(Late(args)) => find(args.name)?,
+        Verb::Watch(Late(args)) => find(args.name)?,
+        Verb::Logs(Late(args)) => find(args.name)?,
+        Verb::Doctor(Late(args)) if args.name.is_some() => find(args.name)?,
+        Verb::Wait(Late(args)) => require(args.name, "wait")?,
+        Verb::Restart(Late(args)) => require(args.name, "restart")?,
+        Verb::Stop(Late(args)) => drop(super::stop::targets(&args, context)?),
         _ => {}
     }
     Ok(None)
