@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::hint::black_box;
-use std::os::unix::fs::symlink;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -111,7 +112,7 @@ fn fill(home: &Path, places: u16) -> Vec<File> {
             let dir = home.join("daymark/run").join(&name);
             std::fs::create_dir_all(&dir).expect("a state directory");
             let path = dir.join("server.json");
-            std::fs::write(&path, record(&name, port)).expect("a record");
+            write(&path, &record(&name, port));
             let is_live = port % 2 == 0 && usize::from(port / 2) <= live;
             is_live.then(|| {
                 let file = File::open(path).expect("the record");
@@ -120,6 +121,17 @@ fn fill(home: &Path, places: u16) -> Vec<File> {
             })
         })
         .collect()
+}
+
+/// A new file that is its owner's alone: else a lock on it would prove nothing.
+pub(super) fn write(path: &Path, record: &[u8]) {
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .expect("a new record");
+    file.write_all(record).expect("it is written");
 }
 
 pub(super) fn record(name: &str, port: u16) -> Vec<u8> {

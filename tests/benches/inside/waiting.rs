@@ -62,7 +62,7 @@ fn see_a_birth(waiter: Waiter) -> Duration {
     });
     told.recv().expect("it begins to wait");
     let temporary = dir.join(".server.json.new.tmp");
-    std::fs::write(&temporary, list::record("bench", 9)).expect("a record");
+    list::write(&temporary, &list::record("bench", 9));
     let proof = File::open(&temporary).expect("the record");
     proof.lock().expect("it is new");
     thread::sleep(ASLEEP);

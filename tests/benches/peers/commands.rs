@@ -24,15 +24,21 @@ pub(super) fn measure(programs: &Programs, report: &mut Report) {
     let daymark = programs.daymark();
     let reader = script("reader.py");
     let state = state.display().to_string();
+    let mut ours = vec![
+        Contender::new("/bin/true", ask(Path::new("/bin/true"), &[])),
+        Contender::new("daymark status", ask(&daymark, &["status", "hello"]))
+            .target(Target::Times(1.6)),
+        Contender::new("daymark --version", ask(&daymark, &["--version"])),
+    ];
+    if let Some(program) = &programs.linked_statically {
+        let status = ask(program, &["status", "hello"]);
+        let contender = Contender::new("daymark status, linked statically", status);
+        ours.push(contender.target(Target::Times(1.6)));
+    }
     report.compare(
         "daymark status as a process of its own, µs",
         rounds(300),
-        vec![
-            Contender::new("/bin/true", ask(Path::new("/bin/true"), &[])),
-            Contender::new("daymark status", ask(&daymark, &["status", "hello"]))
-                .target(Target::Times(1.6)),
-            Contender::new("daymark --version", ask(&daymark, &["--version"])),
-        ],
+        ours,
     );
     let mut others = vec![
         Contender::new("daymark status", ask(&daymark, &["status", "hello"])),

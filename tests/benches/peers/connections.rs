@@ -27,7 +27,7 @@ pub(super) fn measure(programs: &Programs, report: &mut Report) {
     let mut each = Vec::new();
     let peers = [
         Some(programs.bare()),
-        Some(programs.hello()),
+        Some(programs.roomy()),
         programs.node(),
     ];
     for peer in peers.into_iter().flatten() {

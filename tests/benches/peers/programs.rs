@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Programs {
     /// Of the release profile.
     built: PathBuf,
+    /// The command again, without the libraries that a loader has to find; none where the C library can't be had like that.
+    pub(crate) linked_statically: Option<PathBuf>,
     /// Python with uvicorn, FastAPI and Jupyter, where it could be had.
     pub(crate) python: Option<PathBuf>,
     pub(crate) node: bool,
@@ -47,16 +49,26 @@ impl Programs {
     pub(crate) fn get() -> Self {
         println!("building the release profile, as it is shipped");
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let built = Command::new(cargo)
+        let built = Command::new(&cargo)
             .args(["build", "--quiet", "--release", "--locked"])
             .args(["-p", "daymark", "-p", "daymark-tests"])
-            .args(["--bin", "daymark", "--bin", "bare", "--example", "hello"])
+            .args([
+                "--bin",
+                "daymark",
+                "--bin",
+                "bare",
+                "--bin",
+                "roomy",
+                "--example",
+                "hello",
+            ])
             .current_dir(root())
             .status();
         assert!(built.is_ok_and(|status| status.success()), "it builds");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
         Self {
             built: target.expect("the target directory").join("release"),
+            linked_statically: link_statically(&cargo),
             python: install_python(),
             node: runs(Command::new("node").arg("--version")),
         }
@@ -78,6 +90,14 @@ impl Programs {
         self.built.join("bare")
     }
 
+    /// The example, with room for many connections.
+    pub(crate) fn roomy(&self) -> Peer {
+        Peer {
+            words: vec![self.built.join("roomy").display().to_string()],
+            ..self.hello()
+        }
+    }
+
     /// The example of that name.
     pub(crate) fn hello(&self) -> Peer {
         let path = self.built.join("examples/hello");
@@ -89,13 +109,12 @@ impl Programs {
     }
 
     pub(crate) fn serve(&self) -> Peer {
-        let path = self.daymark().display().to_string();
-        let words = [&path, "serve", "{dir}", "-q", "--name", "files"];
-        Peer {
-            name: "daymark serve",
-            words: words.map(str::to_owned).to_vec(),
-            record: "daymark/run/files/server.json",
-        }
+        serve("daymark serve", &self.daymark())
+    }
+
+    pub(crate) fn static_serve(&self) -> Option<Peer> {
+        let path = self.linked_statically.as_ref()?;
+        Some(serve("daymark serve, linked statically", path))
     }
 
     pub(crate) fn node(&self) -> Option<Peer> {
@@ -145,6 +164,30 @@ impl Programs {
         let list = missing.join(", ");
         (!missing.is_empty()).then(|| format!("Not measured, for it can't be had here: {list}."))
     }
+}
+
+fn serve(name: &'static str, program: &Path) -> Peer {
+    let path = program.display().to_string();
+    let words = [&path, "serve", "{dir}", "-q", "--name", "files"];
+    Peer {
+        name,
+        words: words.map(str::to_owned).to_vec(),
+        record: "daymark/run/files/server.json",
+    }
+}
+
+/// As CONTRIBUTING.md says.
+fn link_statically(cargo: &str) -> Option<PathBuf> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
+    let built = Command::new(cargo)
+        .args(["rustc", "--quiet", "--release", "--locked", "-p", "daymark"])
+        .args(["--bin", "daymark", "--target-dir"])
+        .arg(&target)
+        .args(["--", "-C", "target-feature=+crt-static"])
+        .current_dir(root())
+        .status();
+    let is_built = built.is_ok_and(|status| status.success());
+    is_built.then(|| target.join("release/daymark"))
 }
 
 pub(crate) fn script(name: &str) -> String {

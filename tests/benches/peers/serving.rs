@@ -29,6 +29,7 @@ pub(super) fn measure(programs: &Programs, report: &mut Report) {
     drop(running);
 
     let mut peers = vec![programs.bare(), programs.hello(), programs.serve()];
+    peers.extend(programs.static_serve());
     peers.extend(programs.node());
     peers.extend(programs.original());
     peers.extend(programs.jupyter());
@@ -40,7 +41,9 @@ pub(super) fn measure(programs: &Programs, report: &mut Report) {
         });
         match peer.name {
             "daymark (hello)" => contender.target(Target::AtMost(4.0)),
-            "daymark serve" => contender.target(Target::AtMost(6.0)),
+            "daymark serve" | "daymark serve, linked statically" => {
+                contender.target(Target::AtMost(6.0))
+            }
             _ => contender,
         }
     });
