@@ -4,8 +4,6 @@
 //! what it doesn't know. It allocates no more than the input's own size calls for, and the input is bounded by the caller.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -231,8 +229,8 @@ impl<'a> Json<'a> {
     }
 }
 
-#[derive(Default)]
-struct Fields<'a>(BTreeMap<Cow<'a, str>, Json<'a>>);
+/// Sorted by their keys.
+struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 impl<'a> Fields<'a> {
     /// A field that may be missing, but has the right type if it is there.
@@ -241,9 +239,9 @@ impl<'a> Fields<'a> {
         key: &str,
         cast: impl FnOnce(&'s Json<'a>) -> Option<T>,
     ) -> Result<Option<T>, String> {
-        match self.0.get(key) {
-            None => Ok(None),
-            Some(value) => cast(value)
+        match self.0.binary_search_by(|(other, _)| (**other).cmp(key)) {
+            Err(_) => Ok(None),
+            Ok(at) => cast(&self.0[at].1)
                 .map(Some)
                 .ok_or_else(|| format!("{key:?} has the wrong type")),
         }
@@ -274,6 +272,9 @@ impl<'de> Deserialize<'de> for Json<'de> {
     }
 }
 
+/// No record of ours has more fields.
+const USUAL: usize = 16;
+
 struct JsonVisitor;
 
 impl<'de> Visitor<'de> for JsonVisitor {
@@ -284,21 +285,17 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
-        let mut fields = Fields::default();
+        let mut fields = Vec::with_capacity(USUAL);
         while let Some(Key(key)) = access.next_key()? {
-            match fields.0.entry(key) {
-                Entry::Vacant(place) => {
-                    place.insert(access.next_value()?);
-                }
-                Entry::Occupied(taken) => {
-                    let key = taken.key();
-                    return Err(A::Error::custom(format_args!(
-                        "the key {key:?} stands twice"
-                    )));
-                }
-            }
+            fields.push((key, access.next_value()?));
         }
-        Ok(Json::Object(fields))
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        match fields.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some([(key, _), ..]) => Err(A::Error::custom(format_args!(
+                "the key {key:?} stands twice"
+            ))),
+            _ => Ok(Json::Object(Fields(fields))),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {

@@ -263,7 +263,9 @@ fn read_record<D: Directory>(file: &D::File) -> Result<(Box<ServerRecord>, Stat)
             "the record belongs to another user".to_owned(),
         ));
     }
-    let bytes = file.read(LARGEST + 1).map_err(unreadable)?;
+    // Its end is seen by asking for one byte more.
+    let len = usize::try_from(stat.len).unwrap_or(LARGEST).min(LARGEST);
+    let bytes = file.read(len + 1).map_err(unreadable)?;
     if bytes.len() > LARGEST {
         return Err(corrupt("the record is larger than 16 KiB"));
     }

@@ -109,8 +109,9 @@ impl<D: Directory> StateDir<D> {
 
     /// Whether others may have this file of ours open, so that a lock on it proves nothing.
     pub(super) fn others_may_open(&self, file: &Stat) -> bool {
-        let dir = self.dir.stat();
-        dir.is_ok_and(|dir| trust::others_may_open(file.mode, dir.mode))
+        // Mostly the file's mode decides, and the directory needn't be asked.
+        let may_open_in = |directory| trust::others_may_open(file.mode, directory);
+        may_open_in(0o777) && self.dir.stat().is_ok_and(|dir| may_open_in(dir.mode))
     }
 
     /// Makes sure that the lock file is this user's, and no other file by another name: it will be written to. What was

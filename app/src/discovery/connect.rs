@@ -92,11 +92,11 @@ impl Place {
         let stream = TcpStream::connect(addr).await.map_err(failed)?;
         // As for the server: else a small request waits for an acknowledgement.
         stream.set_nodelay(true).map_err(failed)?;
-        #[cfg(target_os = "linux")]
-        check_owner(&stream, addr).await?;
         if !look.still_holds() {
             return Err(ConnectError::WentAway);
         }
+        #[cfg(target_os = "linux")]
+        check_owner(&stream, addr).await?;
         Ok(Connection { stream, record })
     }
 }
@@ -106,8 +106,10 @@ impl Place {
 #[cfg(target_os = "linux")]
 async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), ConnectError> {
     use std::time::Duration;
-    /// A connection that nobody has accepted yet shows as root's, and without an inode. Mostly that is over in no time.
-    const TRIES: u32 = 50;
+    /// A connection that nobody has accepted yet shows as root's, and without an inode. Mostly that is over in no time, sooner
+    /// than a timer could tell.
+    const AT_ONCE: u32 = 10;
+    const TRIES: u32 = 60;
     const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(10);
 
@@ -116,7 +118,7 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
         return Err(ConnectError::WentAway);
     };
     let mut pause = SHORTEST;
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
         let owner = match sock_diag::owner_of(addr, client) {
             Ok(owner) => owner,
             Err(_) => match tokio::fs::read(table_of(addr)).await {
@@ -126,6 +128,7 @@ async fn check_owner(stream: &TcpStream, addr: SocketAddr) -> Result<(), Connect
         };
         match owner {
             // Nobody's yet, whatever the user; to root it would look like its own.
+            Some((_, 0)) if tried < AT_ONCE => tokio::task::yield_now().await,
             Some((_, 0)) => {
                 tokio::time::sleep(pause).await;
                 pause = LONGEST.min(pause * 2);
