@@ -44,6 +44,8 @@ pub mod port_picker {
 
 /// Servers.
 pub mod http_server {
+    mod alarm;
+    mod answer;
     mod app;
     mod body;
     #[cfg(all(unix, feature = "child-process"))]

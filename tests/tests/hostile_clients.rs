@@ -176,10 +176,9 @@ fn who_does_not_read_an_answer_makes_room_for_who_asks() {
 #[test]
 fn a_head_that_does_not_end_is_cut_off_in_time() {
     let play = Play::with(|builder| builder.header_timeout(SOON));
-    for bytes in ["", HALF_A_HEAD] {
-        let mut raw = Raw::connect(play.addr());
-        raw.send(bytes);
-        raw.read_to_end();
+    let after_another = format!("GET / HTTP/1.1\r\nHost: HOST\r\n\r\n{HALF_A_HEAD}");
+    for bytes in ["", HALF_A_HEAD, &after_another] {
+        play.crowd(bytes).remove(0).read_to_end();
     }
 }
 

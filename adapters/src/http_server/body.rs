@@ -24,7 +24,7 @@ const TIME_FOR_BYTE: Duration = Duration::from_nanos(1_000_000_000 / 1024);
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    /// None for what is complete already.
+    /// None for what is complete.
     pace: Option<Box<Pace>>,
 }
 
@@ -54,9 +54,11 @@ pub enum BodyError {
 impl RequestBody {
     pub(super) fn new(incoming: Incoming, connection: &Arc<Connection>) -> Self {
         let pace = (!incoming.is_end_stream()).then(|| {
-            let limit = connection.limits().body_timeout;
+            let limit = connection.house().limits.body_timeout;
+            let tenant = connection.tenant().clone();
+            tenant.begin_body();
             Box::new(Pace {
-                tenant: connection.tenant().clone(),
+                tenant,
                 limit,
                 left: limit,
                 waiting: None,
@@ -99,6 +101,7 @@ impl Drop for Pace {
         if self.waiting.is_some() {
             self.tenant.keeps_up();
         }
+        self.tenant.end_body();
     }
 }
 
@@ -111,19 +114,20 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { incoming, pace } = &mut *self;
-        let polled = Pin::new(incoming).poll_frame(cx);
-        let Some(pace) = pace else {
-            return polled.map_err(BodyError::from);
+        let frame = match (Pin::new(incoming).poll_frame(cx), &mut *pace) {
+            (Poll::Ready(frame), _) => frame,
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(pace)) => {
+                ready!(pace.wait(cx));
+                return Poll::Ready(Some(Err(BodyError::TooSlow)));
+            }
         };
-        let Poll::Ready(frame) = polled else {
-            ready!(pace.wait(cx));
-            return Poll::Ready(Some(Err(BodyError::TooSlow)));
-        };
-        let bytes = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            _ => 0,
-        };
-        pace.moved(bytes);
+        match (&frame, &mut *pace) {
+            (Some(Ok(frame)), Some(pace)) => pace.moved(frame.data_ref().map_or(0, Bytes::len)),
+            (Some(Ok(_)), None) => {}
+            // There is nothing more to wait for.
+            (None | Some(Err(_)), pace) => *pace = None,
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
     }
 

@@ -1,6 +1,7 @@
 //! One connection, from accept to close: counted, ended gently at a drain or for another one, and cut at once when it is
 //! idle then.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -8,33 +9,43 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use daymark_core::http_server::ServerStats;
-use http_body::{Body, Frame, SizeHint};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
+use super::alarm::Alarm;
+use super::answer::Answerer;
 use super::app::App;
 use super::crowd::{Crowd, Tenant};
-use super::gate::{self, Gate};
+use super::gate::Gate;
 use super::limits::Limits;
 
-/// What all connections of a server count together.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
+/// What all connections of a server share: who is let in, what they are held to, and what they count together.
+#[derive(Debug)]
+pub(super) struct House {
+    pub(super) gate: Gate,
+    pub(super) limits: Limits,
     pub(super) crowd: Crowd,
     begun: AtomicU64,
     finished: AtomicU64,
 }
 
-impl Counts {
+impl House {
+    pub(super) fn new(gate: Gate, limits: Limits) -> Self {
+        Self {
+            gate,
+            limits,
+            crowd: Crowd::default(),
+            begun: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+        }
+    }
+
     pub(super) fn stats(&self) -> ServerStats {
         let mut stats = ServerStats::default();
         // Finished is read first, so that the difference is never negative.
@@ -54,44 +65,48 @@ impl Counts {
 /// What the parts of one connection share.
 #[derive(Debug)]
 pub(super) struct Connection {
-    counts: Arc<Counts>,
-    limits: Limits,
+    house: Arc<House>,
     tenant: Arc<Tenant>,
+    /// A request's head has come, let in or not, since somebody looked.
+    asked: AtomicBool,
     /// Requests whose answer is complete, and waits to be sent.
     unsent: AtomicU32,
     upgraded: AtomicBool,
-    /// A drain has begun: what the client has sent by now still counts.
-    draining: AtomicBool,
-    /// Since then, the client has sent something that nobody has read yet.
+    /// It is to end, and the client has sent something before that which nobody has read yet.
     unread: AtomicBool,
     /// Its place among the connections allowed, given back when it closes.
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    pub(super) fn new(
-        counts: Arc<Counts>,
-        limits: Limits,
-        place: OwnedSemaphorePermit,
-    ) -> Arc<Self> {
+    pub(super) fn new(house: Arc<House>, place: OwnedSemaphorePermit) -> Arc<Self> {
         Arc::new(Self {
-            tenant: counts.crowd.add(),
-            counts,
-            limits,
+            tenant: house.crowd.add(),
+            house,
+            asked: AtomicBool::new(false),
             unsent: AtomicU32::new(0),
             upgraded: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             _place: place,
         })
     }
 
-    pub(super) const fn limits(&self) -> &Limits {
-        &self.limits
+    pub(super) fn house(&self) -> &House {
+        &self.house
     }
 
     pub(super) const fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
+    }
+
+    /// A request's head has come.
+    pub(super) fn asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one has since this was last asked.
+    fn was_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn request(self: &Arc<Self>) -> RequestGuard {
@@ -99,20 +114,13 @@ impl Connection {
         RequestGuard(self.clone())
     }
 
-    /// From now on the connection as a whole counts as one request, until it closes.
-    pub(super) fn upgraded(&self) {
-        if !self.upgraded.swap(true, Ordering::Relaxed) {
-            self.begin();
-        }
-    }
-
     fn begin(&self) {
         self.tenant.begin();
-        self.counts.begun.fetch_add(1, Ordering::AcqRel);
+        self.house.begun.fetch_add(1, Ordering::AcqRel);
     }
 
     fn end(&self) {
-        let finished = self.counts.finished.fetch_add(1, Ordering::AcqRel);
+        let finished = self.house.finished.fetch_add(1, Ordering::AcqRel);
         self.tenant.end(finished);
     }
 
@@ -138,13 +146,22 @@ impl Drop for Connection {
         if *self.upgraded.get_mut() {
             self.end();
         }
-        self.counts.crowd.remove(&self.tenant);
+        self.house.crowd.remove(&self.tenant);
     }
 }
 
 /// A request is in flight as long as this exists, and then until its answer is sent.
 #[derive(Debug)]
 pub(super) struct RequestGuard(Arc<Connection>);
+
+impl RequestGuard {
+    /// From now on the connection as a whole counts as one request, until it closes.
+    pub(super) fn upgraded(&self) {
+        if !self.0.upgraded.swap(true, Ordering::Relaxed) {
+            self.0.begin();
+        }
+    }
+}
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
@@ -158,8 +175,6 @@ pub(super) async fn serve<S: App>(
     stream: std::net::TcpStream,
     connection: Arc<Connection>,
     app: S,
-    gate: Arc<Gate>,
-    mut draining: watch::Receiver<bool>,
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else {
         return;
@@ -168,37 +183,57 @@ pub(super) async fn serve<S: App>(
     let _ = stream.set_nodelay(true);
     take_little_at_a_time(&stream);
 
-    let limits = connection.limits;
+    let limits = connection.house.limits;
     let io = TokioIo::new(Tracked {
         stream,
         connection: connection.clone(),
         stalled: None,
     });
-    let shared = connection.clone();
-    let service =
-        service_fn(move |request| gate::answer(app.clone(), gate.clone(), shared.clone(), request));
     let mut http = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
+            // See `head`.
+            .header_read_timeout(None)
             .max_header_size(limits.max_header_bytes)
             .max_buf_size(limits.max_header_bytes)
-            .serve_connection(io, service)
+            .serve_connection(io, Answerer::new(app, connection.clone()))
             .with_upgrades()
     );
-    // The connection comes first: what it has to do goes before what there is to end.
-    tokio::select! {
-        biased;
-        _ = &mut http => return,
-        _ = draining.wait_for(|draining| *draining) => {}
-        () = connection.tenant.asked_to_leave() => {
-            if connection.tenant.is_overdue() {
-                return;
-            }
+    let tenant = &connection.tenant;
+    poll_fn(|cx| {
+        // It is polled by one task for all its life.
+        tenant.wakes(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
+    let mut head = pin!(Alarm::after(limits.header_timeout));
+    let is_over = poll_fn(|cx| {
+        // The connection comes first: what it has to do goes before what there is to end.
+        if http.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
         }
+        if tenant.leaves() {
+            return Poll::Ready(tenant.leaves_at_once());
+        }
+        if tenant.is_active() {
+            return Poll::Pending;
+        }
+        if connection.was_asked() || tenant.has_bodies() {
+            head.as_mut().put_off(limits.header_timeout);
+        }
+        head.as_mut().poll(cx).map(|()| true)
+    })
+    .await;
+    tenant.wakes_nobody();
+    if !is_over {
+        finish(http, &connection).await;
     }
-    connection.draining.store(true, Ordering::Relaxed);
-    std::future::poll_fn(|cx| {
+}
+
+type Http<S> = UpgradeableConnection<TokioIo<Tracked>, Answerer<S>>;
+
+/// Lets a connection do what it has to do, and no more.
+async fn finish<S: App>(mut http: Pin<&mut Http<S>>, connection: &Connection) {
+    poll_fn(|cx| {
         if http.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -263,7 +298,7 @@ impl Tracked {
         }
         let stalled = self.stalled.get_or_insert_with(|| {
             connection.tenant.keeps_waiting(Duration::ZERO);
-            Box::pin(tokio::time::sleep(connection.limits.send_timeout))
+            Box::pin(tokio::time::sleep(connection.house.limits.send_timeout))
         });
         let too_long = |()| Err(io::ErrorKind::TimedOut.into());
         stalled.as_mut().poll(cx).map(too_long)
@@ -277,7 +312,7 @@ impl AsyncRead for Tracked {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if self.connection.draining.load(Ordering::Relaxed) {
+        if self.connection.tenant.leaves() {
             let unread = read.is_pending() && self.has_unread();
             self.connection.unread.store(unread, Ordering::Relaxed);
         }
@@ -316,43 +351,5 @@ impl AsyncWrite for Tracked {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-pin_project! {
-    /// An app's body, and the request that it answers.
-    pub(super) struct Counted<B> {
-        #[pin]
-        body: B,
-        _guard: RequestGuard,
-    }
-}
-
-impl<B> Counted<B> {
-    pub(super) const fn new(body: B, guard: RequestGuard) -> Self {
-        Self {
-            body,
-            _guard: guard,
-        }
-    }
-}
-
-impl<B: Body<Data = Bytes>> Body for Counted<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

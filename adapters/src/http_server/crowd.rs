@@ -1,14 +1,16 @@
 //! All connections that a server has, and who of them goes when there is no place for one more.
 //!
 //! Whoever has nothing under way goes first: those that never asked for anything, then those that haven't for the longest.
-//! Then go those that keep us waiting, in the middle of a request or of its answer. Nobody else ever goes.
+//! Then go those that keep us waiting, in the middle of a request or of its answer. Nobody else ever goes, until a drain has
+//! everybody leave.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 /// How long a client may keep us waiting, in the middle of something, before its place may be given to another.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,10 +21,18 @@ const NEVER: u64 = u64::MAX;
 /// The connections there are.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    tenants: Mutex<BTreeMap<u64, Arc<Tenant>>>,
+    tenants: Mutex<Tenants>,
     /// When time began here.
     since: Instant,
     came: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Tenants {
+    /// By number.
+    there: BTreeMap<u64, Arc<Tenant>>,
+    /// Everybody leaves, and so does who still comes.
+    leaving: bool,
 }
 
 /// Who has a place.
@@ -33,12 +43,18 @@ pub(super) struct Tenant {
     since: Instant,
     /// Requests whose answer the kernel hasn't taken in full yet.
     active: AtomicU32,
+    /// Bodies that an app may still read. It may do so after it has answered.
+    bodies: AtomicU32,
     /// How many requests were answered when this one's last was; 0 if it never asked.
     last: AtomicU64,
     /// When patience with it ends, in milliseconds.
     due: AtomicU64,
+    /// Its place is wanted for another.
     asked_to_leave: AtomicBool,
-    leave: Notify,
+    /// It leaves when it has nothing left to do, for another or for a drain.
+    leaves: AtomicBool,
+    /// Who is to know.
+    waker: AtomicWaker,
 }
 
 impl Default for Crowd {
@@ -54,21 +70,24 @@ impl Default for Crowd {
 impl Crowd {
     /// One more. Who has left must be [removed](Self::remove).
     pub(super) fn add(&self) -> Arc<Tenant> {
+        let mut tenants = self.lock();
         let tenant = Arc::new(Tenant {
             number: self.came.fetch_add(1, Ordering::Relaxed),
             since: self.since,
             active: AtomicU32::new(0),
+            bodies: AtomicU32::new(0),
             last: AtomicU64::new(0),
             due: AtomicU64::new(NEVER),
             asked_to_leave: AtomicBool::new(false),
-            leave: Notify::new(),
+            leaves: AtomicBool::new(tenants.leaving),
+            waker: AtomicWaker::new(),
         });
-        self.lock().insert(tenant.number, tenant.clone());
+        tenants.there.insert(tenant.number, tenant.clone());
         tenant
     }
 
     pub(super) fn remove(&self, tenant: &Tenant) {
-        self.lock().remove(&tenant.number);
+        self.lock().there.remove(&tenant.number);
     }
 
     /// How many came so far.
@@ -78,7 +97,7 @@ impl Crowd {
 
     /// How many are there.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().there.len()
     }
 
     /// Asks one to leave, if there is one that may be asked.
@@ -86,16 +105,28 @@ impl Crowd {
         let now = millis(self.since.elapsed());
         let chosen = {
             let tenants = self.lock();
-            let ranked = tenants.values().filter_map(|t| Some((t.rank(now)?, t)));
+            let there = tenants.there.values();
+            let ranked = there.filter_map(|t| Some((t.rank(now)?, t)));
             ranked.min_by_key(|(rank, _)| *rank).map(|(_, t)| t.clone())
         };
         if let Some(tenant) = chosen {
             tenant.asked_to_leave.store(true, Ordering::Relaxed);
-            tenant.leave.notify_one();
+            tenant.leave();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Tenant>>> {
+    /// Has everybody leave, and who comes from now on.
+    pub(super) fn drain(&self) {
+        let there: Vec<_> = {
+            let mut tenants = self.lock();
+            tenants.leaving = true;
+            tenants.there.values().cloned().collect()
+        };
+        // Who is woken may want the lock.
+        there.iter().for_each(|tenant| tenant.leave());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Tenants> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,6 +160,18 @@ impl Tenant {
         self.active.load(Ordering::Relaxed) > 0
     }
 
+    pub(super) fn begin_body(&self) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end_body(&self) {
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_bodies(&self) -> bool {
+        self.bodies.load(Ordering::Relaxed) > 0
+    }
+
     /// It keeps us waiting from now on, and has for this long before.
     pub(super) fn keeps_waiting(&self, before: Duration) {
         let due = self.since.elapsed() + PATIENCE.saturating_sub(before);
@@ -140,13 +183,33 @@ impl Tenant {
     }
 
     /// Whether patience with it has ended.
-    pub(super) fn is_overdue(&self) -> bool {
+    fn is_overdue(&self) -> bool {
         self.due.load(Ordering::Relaxed) <= millis(self.since.elapsed())
     }
 
-    /// Waits until its place is wanted for another.
-    pub(super) async fn asked_to_leave(&self) {
-        self.leave.notified().await;
+    fn leave(&self) {
+        self.leaves.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Has this one woken when it is to leave. Whether that is so already must be [looked at](Self::leaves) after that.
+    pub(super) fn wakes(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// It has left, and nobody needs to know any more.
+    pub(super) fn wakes_nobody(&self) {
+        self.waker.take();
+    }
+
+    /// Whether it leaves when it has nothing left to do.
+    pub(super) fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Acquire)
+    }
+
+    /// Whether it leaves whatever it has to do: its place is wanted for another, and patience with it has ended.
+    pub(super) fn leaves_at_once(&self) -> bool {
+        self.asked_to_leave.load(Ordering::Relaxed) && self.is_overdue()
     }
 }
 
@@ -205,6 +268,18 @@ mod tests {
         assert!(asked(&slow) && slow.is_overdue());
         slow.keeps_up();
         assert!(!slow.is_overdue());
+    }
+
+    #[test]
+    fn a_drain_has_everybody_leave_and_who_comes_after_it_begins() {
+        let crowd = Crowd::default();
+        let early = crowd.add();
+        early.begin();
+        assert!(!early.leaves());
+        crowd.drain();
+        let late = crowd.add();
+        assert!(early.leaves() && late.leaves());
+        assert!(!asked(&early) && !early.leaves_at_once());
     }
 
     #[test]

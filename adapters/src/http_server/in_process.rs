@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::app::{App, AppContext, StopSignal};
-use super::connection::{self, Connection, Counts};
+use super::connection::{self, Connection, House};
 use super::gate::{Access, Gate};
 use super::incoming::{Gravity, Incoming as Queue, gravity};
 use super::limits::Limits;
@@ -137,16 +137,15 @@ where
         let limits = self.config.limits.in_range();
         let all_places = limits.max_connections;
         let places = Arc::new(Semaphore::new(all_places as usize));
-        let counts = Arc::new(Counts::default());
+        let gate = Gate::new(&self.config.access, endpoint.port().get());
+        let house = Arc::new(House::new(gate, limits));
         let (over, accept_over) = watch::channel(None);
         let (probes, probe) = watch::channel(None);
         let accepting = Accepting {
             listener,
             http: runtime.handle(),
             app,
-            gate: Arc::new(Gate::new(&self.config.access, endpoint.port().get())),
-            limits,
-            counts: counts.clone(),
+            house: house.clone(),
             places: places.clone(),
             draining,
             probe,
@@ -158,7 +157,7 @@ where
         Ok(Arc::new(Running {
             endpoint,
             stop,
-            counts,
+            house,
             places,
             all_places,
             probes,
@@ -224,9 +223,7 @@ struct Accepting<S> {
     listener: Arc<BoundListener>,
     http: Handle,
     app: S,
-    gate: Arc<Gate>,
-    limits: Limits,
-    counts: Arc<Counts>,
+    house: Arc<House>,
     places: Arc<Semaphore>,
     draining: watch::Receiver<bool>,
     probe: watch::Receiver<Option<Probe>>,
@@ -237,15 +234,16 @@ impl<S: App> Accepting<S> {
     async fn run(mut self) -> io::Result<()> {
         let queue = Queue::of(self.listener.clone())?;
         let mut draining = self.draining.clone();
+        let mut drain = pin!(draining.wait_for(|draining| *draining));
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = draining.wait_for(|draining| *draining) => break,
+                _ = &mut drain => break,
                 accepted = queue.next() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) if self.is_probe(peer) => drop(stream),
-                Ok((stream, _)) => match self.place(&mut draining).await? {
+                Ok((stream, _)) => match self.place().await? {
                     Some(place) => self.serve(stream, place),
                     None => break,
                 },
@@ -267,16 +265,14 @@ impl<S: App> Accepting<S> {
 
     /// A place for one more connection. Where there is none, somebody who isn't busy is asked to leave. None when a drain
     /// begins meanwhile.
-    async fn place(
-        &self,
-        draining: &mut watch::Receiver<bool>,
-    ) -> io::Result<Option<OwnedSemaphorePermit>> {
+    async fn place(&self) -> io::Result<Option<OwnedSemaphorePermit>> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(Some(place));
         }
         let mut place = pin!(self.places.clone().acquire_owned());
+        let mut draining = self.draining.clone();
         loop {
-            self.counts.crowd.ask_one_to_leave();
+            self.house.crowd.ask_one_to_leave();
             tokio::select! {
                 biased;
                 place = &mut place => return place.map(Some).map_err(io::Error::other),
@@ -289,10 +285,8 @@ impl<S: App> Accepting<S> {
     fn serve(&self, stream: std::net::TcpStream, place: OwnedSemaphorePermit) {
         self.http.spawn(connection::serve(
             stream,
-            Connection::new(self.counts.clone(), self.limits, place),
+            Connection::new(self.house.clone(), place),
             self.app.clone(),
-            self.gate.clone(),
-            self.draining.clone(),
         ));
     }
 
@@ -316,7 +310,7 @@ impl<S: App> Accepting<S> {
 struct Running {
     endpoint: Endpoint,
     stop: watch::Sender<bool>,
-    counts: Arc<Counts>,
+    house: Arc<House>,
     places: Arc<Semaphore>,
     all_places: u32,
     probes: watch::Sender<Option<Probe>>,
@@ -335,14 +329,15 @@ impl Running {
     }
 
     fn begin_drain(&self) {
-        self.finished_before.get_or_init(|| self.counts.finished());
+        self.finished_before.get_or_init(|| self.house.finished());
         self.stop.send_replace(true);
+        self.house.crowd.drain();
     }
 
     /// Fixes the report, then ends the threads.
     async fn end(&self) -> DrainReport {
         let report = *self.report.get_or_init(|| {
-            let now = self.counts.stats();
+            let now = self.house.stats();
             let before = self.finished_before.get().copied().unwrap_or_default();
             DrainReport {
                 drained: now.total_requests - now.requests - before,
@@ -435,7 +430,7 @@ impl RunningServer for Running {
     }
 
     fn stats(&self) -> ServerStats {
-        self.counts.stats()
+        self.house.stats()
     }
 }
 

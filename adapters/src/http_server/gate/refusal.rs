@@ -118,7 +118,7 @@ impl Refusal {
     }
 
     /// The answer. It ends the connection where the request's body wasn't read, or where it isn't clear what the request was.
-    pub(super) fn answer(self, unread: bool) -> Response<Full<Bytes>> {
+    pub(in crate::http_server) fn answer(self, unread: bool) -> Response<Full<Bytes>> {
         let mut answer = Response::new(Full::new(Bytes::from_static(self.body().as_bytes())));
         *answer.status_mut() = self.status();
         let mut say = |name: HeaderName, value| {
