@@ -185,7 +185,12 @@ pub fn discover(name: &str) -> Result<Sighting, PlaceError> {
 ///
 /// [`PlaceError::Directories`] when they can't be listed.
 pub fn list() -> Result<Vec<Sighting>, PlaceError> {
-    Ok(Place::all()?.iter().map(Place::look).collect())
+    let places = Place::all()?;
+    let looks = Look::at_each(places.iter().map(Place::state_dir));
+    let sightings = places.iter().zip(looks);
+    Ok(sightings
+        .map(|(place, look)| place.interpret(&look))
+        .collect())
 }
 
 /// Waits until the server called `name` is live. See [`Place::wait_ready`].

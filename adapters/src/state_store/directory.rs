@@ -4,6 +4,8 @@
 //! use them. So whoever implements these two traits has the whole store run on it: there is the disk, and in the tests a
 //! model of one that loses its power.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io;
@@ -143,8 +145,9 @@ pub trait OpenFile: Debug + Send + Sync + Sized + 'static {
     /// What the system says; but a lock that one holds can always be given back (flock(2)).
     fn unlock(&self) -> io::Result<()>;
 
-    /// The process that holds a lock on it, as far as the system tells.
-    fn lock_holder(&self) -> Option<u32>;
+    /// The process that holds a lock on it, as far as the system tells. Where it only ever tells of all locks, that is asked for
+    /// once for all looks that share `locks`.
+    fn lock_holder(&self, locks: &Locks) -> Option<u32>;
 
     /// Whether that process holds an exclusive lock on it; none where the system doesn't say. Where nobody is ever asked, it
     /// does.
@@ -221,6 +224,17 @@ pub struct Stat {
     pub len: i64,
     /// When it was last written, in seconds and their billionths.
     pub modified: (i64, i128),
+}
+
+/// Who holds which lock of this machine, as it was when that was first asked for.
+#[derive(Debug, Default)]
+pub struct Locks(OnceCell<HashMap<String, u32>>);
+
+impl Locks {
+    /// The process that holds a lock on this file, if there is one in what `read` finds.
+    pub fn holder(&self, file: &str, read: fn() -> HashMap<String, u32>) -> Option<u32> {
+        self.0.get_or_init(read).get(file).copied()
+    }
 }
 
 /// Kinds of files.

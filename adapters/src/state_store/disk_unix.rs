@@ -4,6 +4,8 @@
 //! descriptions, and are always given back by an explicit unlock: a sibling that is just being forked holds copies of our
 //! descriptors for a moment, and a close alone would leave the lock with those.
 
+#[cfg(target_os = "linux")]
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io;
@@ -15,7 +17,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::directory::{Access, Directory, Kind, Lock, OpenFile, Stat, another_took_its_place};
+use super::directory::{
+    Access, Directory, Kind, Lock, Locks, OpenFile, Stat, another_took_its_place,
+};
 use crate::private;
 
 /// An open directory of the disk, or the working directory, where relative paths begin.
@@ -190,30 +194,19 @@ impl OpenFile for File {
 
     /// By `/proc/locks` (proc_locks(5)), without trying the lock.
     #[cfg(target_os = "linux")]
-    fn lock_holder(&self) -> Option<u32> {
-        /// The kernel may leave a line out while other locks come and go.
-        const READS: u32 = 3;
-
+    fn lock_holder(&self, locks: &Locks) -> Option<u32> {
         let found = rustix::fs::fstat(self).ok()?;
         let (major, minor) = (
             rustix::fs::major(found.st_dev),
             rustix::fs::minor(found.st_dev),
         );
         let wanted = format!("{major:02x}:{minor:02x}:{}", found.st_ino);
-        // Columns: number, (-> for who waits,) class, kind, mode, pid, file, range.
-        let listed = |locks: String| {
-            let of_file = |line: &&str| line.contains(" FLOCK ") && !line.contains(" -> ");
-            locks.lines().filter(of_file).find_map(|line| {
-                let mut words = line.split_ascii_whitespace().rev().skip(2);
-                (words.next()? == wanted).then(|| words.next()?.parse().ok())?
-            })
-        };
-        (0..READS).find_map(|_| std::fs::read_to_string("/proc/locks").ok().and_then(listed))
+        locks.holder(&wanted, all_locks)
     }
 
     /// Here it can't be told without trying the lock.
     #[cfg(not(target_os = "linux"))]
-    fn lock_holder(&self) -> Option<u32> {
+    fn lock_holder(&self, _locks: &Locks) -> Option<u32> {
         None
     }
 
@@ -275,4 +268,25 @@ fn stat(found: &rustix::fs::Stat) -> Stat {
         len: found.st_size,
         modified: (found.st_mtime, found.st_mtime_nsec.into()),
     }
+}
+
+/// Every flock(2) of this machine: `MAJOR:MINOR:INODE` and a process that has it.
+#[cfg(target_os = "linux")]
+fn all_locks() -> HashMap<String, u32> {
+    /// The kernel may leave a line out while other locks come and go.
+    const READS: u32 = 3;
+
+    // Columns: number, (-> for who waits,) class, kind, mode, pid, file, range.
+    let holder_in = |line: &str| {
+        let mut words = line.split_ascii_whitespace().rev().skip(2);
+        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+    };
+    let is_held = |line: &&str| line.contains(" FLOCK ") && !line.contains(" -> ");
+    (0..READS)
+        .filter_map(|_| std::fs::read_to_string("/proc/locks").ok())
+        .flat_map(|locks| {
+            let held = locks.lines().filter(is_held).filter_map(holder_in);
+            held.collect::<Vec<_>>()
+        })
+        .collect()
 }

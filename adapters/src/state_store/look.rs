@@ -9,7 +9,7 @@ use std::path::Path;
 use daymark_core::presence::{LockSeen, Observation, Phase};
 use daymark_core::record::ServerRecord;
 
-use super::directory::{Directory, Kind, OpenFile as _, Stat};
+use super::directory::{Directory, Kind, Locks, OpenFile as _, Stat};
 use super::disk::{DiskDir, means_symlink};
 use super::hint::Hint;
 use super::state_dir::StateDir;
@@ -37,6 +37,16 @@ impl Look {
     pub fn at(path: &Path) -> Self {
         Self::within(&DiskDir::WORKING, path)
     }
+
+    /// Looks at each of these state directories, one after the other.
+    pub fn at_each<P: AsRef<Path>>(
+        paths: impl IntoIterator<Item = P>,
+    ) -> impl Iterator<Item = Self> {
+        // Else what the kernel tells of all locks would be read for each, and a list would cost the square of its length.
+        let locks = Locks::default();
+        let look = move |path: P| Self::among(&DiskDir::WORKING, path.as_ref(), &locks);
+        paths.into_iter().map(look)
+    }
 }
 
 impl<D: Directory> Look<D> {
@@ -44,6 +54,10 @@ impl<D: Directory> Look<D> {
     #[doc(hidden)]
     #[must_use]
     pub fn within(root: &D, path: &Path) -> Self {
+        Self::among(root, path, &Locks::default())
+    }
+
+    fn among(root: &D, path: &Path, locks: &Locks) -> Self {
         let without = |observation| Self {
             observation,
             seen: None,
@@ -52,7 +66,7 @@ impl<D: Directory> Look<D> {
         match StateDir::open(root, path) {
             Ok(Some(dir)) => match dir.distrust() {
                 Some(reason) => without(Observation::Refused(reason)),
-                None => Self::into(dir),
+                None => Self::into(dir, locks),
             },
             Ok(None) => without(Observation::NoRecord(None)),
             Err(error) if means_symlink(&error) || error.kind() == io::ErrorKind::NotADirectory => {
@@ -73,15 +87,15 @@ impl<D: Directory> Look<D> {
     }
 
     /// Looks into a directory that is to be trusted.
-    fn into(dir: StateDir<D>) -> Self {
+    fn into(dir: StateDir<D>, locks: &Locks) -> Self {
         let (observation, file) = see(&dir);
         let word = match observation {
             // A record is published in no time, or lost and about to be published again.
             Observation::NoRecord(_) => {
-                word_of_owner(&dir).map(|word| word.serving_means(Phase::Starting))
+                word_of_owner(&dir, locks).map(|word| word.serving_means(Phase::Starting))
             }
             // Its proof has ended, and it is about to be removed: by its own writer, or by the next owner.
-            Observation::Record(_, LockSeen::Free) => word_of_owner(&dir)
+            Observation::Record(_, LockSeen::Free) => word_of_owner(&dir, locks)
                 .filter(|word| word.pid.is_some())
                 .map(|word| word.serving_means(Phase::Stopping)),
             _ => None,
@@ -134,7 +148,7 @@ impl<D: Directory> Look<D> {
     #[must_use]
     pub fn owner_still_holds(&self) -> bool {
         self.owner.as_ref().is_some_and(|(dir, _, pid)| {
-            word_of_owner(dir).is_some_and(|word| word.pid == Some(*pid))
+            word_of_owner(dir, &Locks::default()).is_some_and(|word| word.pid == Some(*pid))
         })
     }
 
@@ -236,13 +250,13 @@ impl<F> Word<F> {
 }
 
 /// The owner's word, if there is one.
-fn word_of_owner<D: Directory>(dir: &StateDir<D>) -> Option<Word<D::File>> {
+fn word_of_owner<D: Directory>(dir: &StateDir<D>, locks: &Locks) -> Option<Word<D::File>> {
     let lock = dir.open_to_read(LOCK).ok()?;
     let stat = lock.stat().ok()?;
     if stat.user != D::user() || dir.others_may_open(&stat) {
         return None;
     }
-    let holder = lock.lock_holder()?;
+    let holder = lock.lock_holder(locks)?;
     let hint = Hint::read(&lock)?;
     Some(Word {
         phase: hint.phase,

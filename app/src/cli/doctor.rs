@@ -267,10 +267,11 @@ fn leftovers() -> Check {
     if let Some(error) = refused {
         return Check::failed(NAME, explain::acquire(&error, "NAME"));
     }
-    let left = places
-        .iter()
-        .filter(|place| matches!(place.look().presence, Presence::Stale | Presence::Corrupt))
-        .count();
+    let has_left = |seen: &&Sighting| matches!(seen.presence, Presence::Stale | Presence::Corrupt);
+    let left = match crate::list() {
+        Ok(all) => all.iter().filter(has_left).count(),
+        Err(error) => return Check::failed(NAME, explain::place(&error)),
+    };
     match left {
         0 => Check::ok(NAME, "no server that died has left anything"),
         _ => Check::ok(

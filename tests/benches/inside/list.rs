@@ -99,11 +99,11 @@ pub(super) fn in_a_process_of_its_own() {
 /// Every second one, as far as there are descriptors for their locks.
 fn live_of(places: u16) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = usize::try_from(limit / 4).unwrap_or(usize::MAX);
+    let most = usize::try_from(limit / 8).unwrap_or(usize::MAX);
     (usize::from(places) / 2).min(most)
 }
 
-/// Makes state directories with records, which are live as long as the files are open.
+/// Makes state directories as servers leave them, which are live as long as the files are open.
 fn fill(home: &Path, places: u16) -> Vec<File> {
     let live = live_of(places);
     (1..=places)
@@ -113,12 +113,17 @@ fn fill(home: &Path, places: u16) -> Vec<File> {
             std::fs::create_dir_all(&dir).expect("a state directory");
             let path = dir.join("server.json");
             write(&path, &record(&name, port));
+            let lock = dir.join("server.lock");
+            let hint = format!("{} {port:032x} serving {port}\n", std::process::id());
+            write(&lock, hint.as_bytes());
             let is_live = port % 2 == 0 && usize::from(port / 2) <= live;
-            is_live.then(|| {
-                let file = File::open(path).expect("the record");
-                file.lock().expect("it is free");
-                file
-            })
+            is_live.then_some([path, lock])
+        })
+        .flatten()
+        .map(|path| {
+            let file = File::open(path).expect("it is there");
+            file.lock().expect("it is free");
+            file
         })
         .collect()
 }

@@ -8,7 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::figures::plot::Plot;
 use super::figures::{Report, figure};
-use super::programs::{Peer, Programs, greet};
+use super::process::greet;
+use super::programs::{Peer, Programs};
 
 const CONNECTIONS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 

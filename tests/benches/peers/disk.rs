@@ -10,7 +10,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::figures::{Report, on_disk, root, rounds};
-use super::programs::{Programs, get};
+use super::process::get;
+use super::programs::Programs;
 
 const LARGE: u64 = 4 * 1024 * 1024 * 1024;
 

@@ -9,6 +9,7 @@
 mod commands;
 mod connections;
 mod disk;
+mod process;
 mod programs;
 mod running;
 mod serving;

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::figures::{Contender, Report, on_disk, rounds};
-use super::programs::{Programs, start};
+use super::process::start;
+use super::programs::Programs;
 
 /// So much is printed.
 const PRINTED: u64 = 256 * 1024 * 1024;

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::figures::{Contender, Report, Target, rounds};
-use super::programs::{Peer, Programs, Running, greet};
+use super::process::{Running, greet};
+use super::programs::{Peer, Programs};
 
 const REQUESTS: u32 = 2_000;
 

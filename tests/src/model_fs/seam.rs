@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use daymark_adapters::state_store::directory::{Access, Directory, Kind, Lock, OpenFile, Stat};
+use daymark_adapters::state_store::directory::{
+    Access, Directory, Kind, Lock, Locks, OpenFile, Stat,
+};
 
 use super::machine::{Body, Key, Machine, Opened, Process, ROOT};
 
@@ -383,7 +385,7 @@ impl OpenFile for ModelFile {
     }
 
     /// Every process of the model runs in this one.
-    fn lock_holder(&self) -> Option<u32> {
+    fn lock_holder(&self, _locks: &Locks) -> Option<u32> {
         let is_owned = self.0.look(|inside| inside.machine.is_owned(self.0.node));
         is_owned.then(std::process::id)
     }
