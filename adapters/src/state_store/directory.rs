@@ -96,6 +96,12 @@ pub trait Directory: Debug + Send + Sync + Sized + 'static {
     ///
     /// [`io::ErrorKind::IsADirectory`], or what else the system says.
     fn unlink(&self, name: &Path) -> io::Result<()>;
+
+    /// Whether somebody may have a lock on the file of this name. Where that is seen best when it is open, it may be.
+    fn may_be_locked(&self, name: &Path, locks: &Locks) -> bool {
+        let _ = (name, locks);
+        true
+    }
 }
 
 /// An open file.
@@ -145,9 +151,9 @@ pub trait OpenFile: Debug + Send + Sync + Sized + 'static {
     /// What the system says; but a lock that one holds can always be given back (flock(2)).
     fn unlock(&self) -> io::Result<()>;
 
-    /// The process that holds a lock on it, as far as the system tells. Where it only ever tells of all locks, that is asked for
+    /// The process that holds a lock on it, which looks like this, as far as the system tells. Where it only ever tells of all locks, that is asked for
     /// once for all looks that share `locks`.
-    fn lock_holder(&self, locks: &Locks) -> Option<u32>;
+    fn lock_holder(&self, stat: &Stat, locks: &Locks) -> Option<u32>;
 
     /// Whether that process holds an exclusive lock on it; none where the system doesn't say. Where nobody is ever asked, it
     /// does.

@@ -154,7 +154,7 @@ impl OpenFile for File {
     }
 
     /// 0, for which one isn't told.
-    fn lock_holder(&self, _locks: &Locks) -> Option<u32> {
+    fn lock_holder(&self, _stat: &Stat, _locks: &Locks) -> Option<u32> {
         match self.try_lock_shared() {
             Ok(()) => {
                 let _ = Self::unlock(self);

@@ -108,6 +108,12 @@ impl Directory for DiskDir {
         Ok(stat(&rustix::fs::fstat(self.fd())?))
     }
 
+    #[cfg(target_os = "linux")]
+    fn may_be_locked(&self, name: &Path, locks: &Locks) -> bool {
+        let file = self.stat_at(name);
+        file.is_ok_and(|file| holder_among(locks, &file).is_some())
+    }
+
     fn stat_at(&self, path: &Path) -> io::Result<Stat> {
         let found = rustix::fs::statat(self.fd(), path, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(stat(&found))
@@ -155,7 +161,7 @@ impl OpenFile for File {
     fn read(&self, most: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; most];
         let mut len = 0;
-        loop {
+        while len < most {
             match self.read_at(&mut bytes[len..], len as u64) {
                 Ok(0) => break,
                 Ok(more) => len += more,
@@ -194,19 +200,13 @@ impl OpenFile for File {
 
     /// By `/proc/locks` (proc_locks(5)), without trying the lock.
     #[cfg(target_os = "linux")]
-    fn lock_holder(&self, locks: &Locks) -> Option<u32> {
-        let found = rustix::fs::fstat(self).ok()?;
-        let (major, minor) = (
-            rustix::fs::major(found.st_dev),
-            rustix::fs::minor(found.st_dev),
-        );
-        let wanted = format!("{major:02x}:{minor:02x}:{}", found.st_ino);
-        locks.holder(&wanted, all_locks)
+    fn lock_holder(&self, stat: &Stat, locks: &Locks) -> Option<u32> {
+        holder_among(locks, stat)
     }
 
     /// Here it can't be told without trying the lock.
     #[cfg(not(target_os = "linux"))]
-    fn lock_holder(&self, _locks: &Locks) -> Option<u32> {
+    fn lock_holder(&self, _stat: &Stat, _locks: &Locks) -> Option<u32> {
         None
     }
 
@@ -270,10 +270,19 @@ fn stat(found: &rustix::fs::Stat) -> Stat {
     }
 }
 
+/// The process that has a lock on the file that looks like this.
+#[cfg(target_os = "linux")]
+fn holder_among(locks: &Locks, file: &Stat) -> Option<u32> {
+    let (device, inode) = file.id;
+    let device = u64::try_from(device).ok()?;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    locks.holder(&format!("{major:02x}:{minor:02x}:{inode}"), all_locks)
+}
+
 /// Every flock(2) of this machine: `MAJOR:MINOR:INODE` and a process that has it.
 #[cfg(target_os = "linux")]
 fn all_locks() -> HashMap<String, u32> {
-    /// The kernel may leave a line out while other locks come and go.
+    /// The kernel may leave a line out, between one piece and the next, while other locks come and go.
     const READS: u32 = 3;
 
     // Columns: number, (-> for who waits,) class, kind, mode, pid, file, range.
@@ -282,11 +291,31 @@ fn all_locks() -> HashMap<String, u32> {
         Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
     };
     let is_held = |line: &&str| line.contains(" FLOCK ") && !line.contains(" -> ");
-    (0..READS)
-        .filter_map(|_| std::fs::read_to_string("/proc/locks").ok())
-        .flat_map(|locks| {
-            let held = locks.lines().filter(is_held).filter_map(holder_in);
-            held.collect::<Vec<_>>()
-        })
-        .collect()
+    let mut held = HashMap::new();
+    for _ in 0..READS {
+        let Ok((table, pieces)) = read_in_pieces("/proc/locks") else {
+            break;
+        };
+        let table = String::from_utf8_lossy(&table);
+        held.extend(table.lines().filter(is_held).filter_map(holder_in));
+        if pieces < 2 {
+            break;
+        }
+    }
+    held
+}
+
+/// All of a file that the kernel makes up, and how many pieces it gave it in.
+#[cfg(target_os = "linux")]
+fn read_in_pieces(path: &str) -> io::Result<(Vec<u8>, usize)> {
+    let mut file = File::open(path)?;
+    let (mut all, mut pieces) = (Vec::new(), 0);
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match io::Read::read(&mut file, &mut piece)? {
+            0 => return Ok((all, pieces)),
+            len => all.extend_from_slice(&piece[..len]),
+        }
+        pieces += 1;
+    }
 }

@@ -191,7 +191,7 @@ pub(super) fn see<D: Directory>(dir: &StateDir<D>) -> (Observation, Option<D::Fi
         }
         let lock = match dir.proof_is_held(&file) {
             Ok(true) => LockSeen::Held,
-            Ok(false) if !dir.leads_to(RECORD, &file) => continue,
+            Ok(false) if !dir.leads_to_what_is(RECORD, &stat) => continue,
             Ok(false) => LockSeen::Free,
             Err(error) => LockSeen::Unknown(format!("its lock cannot be tried: {error}")),
         };
@@ -251,12 +251,15 @@ impl<F> Word<F> {
 
 /// The owner's word, if there is one.
 fn word_of_owner<D: Directory>(dir: &StateDir<D>, locks: &Locks) -> Option<Word<D::File>> {
+    if !dir.may_be_locked(LOCK, locks) {
+        return None;
+    }
     let lock = dir.open_to_read(LOCK).ok()?;
     let stat = lock.stat().ok()?;
     if stat.user != D::user() || dir.others_may_open(&stat) {
         return None;
     }
-    let holder = lock.lock_holder(locks)?;
+    let holder = lock.lock_holder(&stat, locks)?;
     let hint = Hint::read(&lock)?;
     Some(Word {
         phase: hint.phase,
@@ -277,12 +280,11 @@ fn read_record<D: Directory>(file: &D::File) -> Result<(Box<ServerRecord>, Stat)
             "the record belongs to another user".to_owned(),
         ));
     }
-    // Its end is seen by asking for one byte more.
-    let len = usize::try_from(stat.len).unwrap_or(LARGEST).min(LARGEST);
-    let bytes = file.read(len + 1).map_err(unreadable)?;
-    if bytes.len() > LARGEST {
+    let len = usize::try_from(stat.len).unwrap_or(usize::MAX);
+    if len > LARGEST {
         return Err(corrupt("the record is larger than 16 KiB"));
     }
+    let bytes = file.read(len).map_err(unreadable)?;
     record_json::read(&bytes)
         .map(|record| (Box::new(record), stat))
         .map_err(Observation::Corrupt)

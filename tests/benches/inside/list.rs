@@ -29,10 +29,6 @@ pub(super) fn is_measuring_process() -> bool {
 
 pub(super) fn measure(_: &mut Report) {
     let disk = on_disk();
-    let _live: Vec<Vec<File>> = PLACES
-        .iter()
-        .map(|&places| fill(&disk.path().join(places.to_string()), places))
-        .collect();
     let myself = std::env::current_exe().expect("this program");
     let measured = std::process::Command::new(myself)
         .env("XDG_STATE_HOME", disk.path().join(CURRENT))
@@ -51,6 +47,7 @@ pub(super) fn in_a_process_of_its_own() {
         // Not there before the first.
         let _ = std::fs::remove_file(&current);
         symlink(places.to_string(), &current).expect("a link");
+        let _live = fill(&current.with_file_name(places.to_string()), places);
         let many = rounds(20_000 / usize::from(places).max(100));
         let timed = |work: &dyn Fn() -> usize| -> Duration {
             let began = Instant::now();
@@ -99,7 +96,7 @@ pub(super) fn in_a_process_of_its_own() {
 /// Every second one, as far as there are descriptors for their locks.
 fn live_of(places: u16) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = usize::try_from(limit / 8).unwrap_or(usize::MAX);
+    let most = usize::try_from(limit / 3).unwrap_or(usize::MAX);
     (usize::from(places) / 2).min(most)
 }
 

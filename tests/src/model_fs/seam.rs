@@ -385,7 +385,7 @@ impl OpenFile for ModelFile {
     }
 
     /// Every process of the model runs in this one.
-    fn lock_holder(&self, _locks: &Locks) -> Option<u32> {
+    fn lock_holder(&self, _stat: &Stat, _locks: &Locks) -> Option<u32> {
         let is_owned = self.0.look(|inside| inside.machine.is_owned(self.0.node));
         is_owned.then(std::process::id)
     }

@@ -206,8 +206,8 @@ impl<D: Directory> OpenFile for WrongFile<D> {
         self.inner.unlock()
     }
 
-    fn lock_holder(&self, locks: &Locks) -> Option<u32> {
-        self.inner.lock_holder(locks)
+    fn lock_holder(&self, stat: &Stat, locks: &Locks) -> Option<u32> {
+        self.inner.lock_holder(stat, locks)
     }
 
     fn numbered_above(self, _above: i32) -> io::Result<Self> {
