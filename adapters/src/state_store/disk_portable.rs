@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use same_file::Handle;
 
-use super::directory::{Access, Directory, Kind, Lock, OpenFile, Stat};
+use super::directory::{Access, Directory, Kind, Lock, Locks, OpenFile, Stat};
 
 /// A directory of the disk.
 #[derive(Debug)]
