@@ -21,6 +21,10 @@ pub trait HttpServer: Send + Sync + 'static {
     /// The kind of socket it can serve on.
     type Listener: Listener;
 
+    /// Gets ready what a server needs before there is a listener for it, in little time: the store is being asked for the
+    /// place meanwhile, and may say no. What goes wrong is for [`start`](HttpServer::start) to tell.
+    fn prepare(&self) {}
+
     /// Begins to serve. That it returns doesn't mean that it answers yet: see [`RunningServer::ready`].
     ///
     /// # Errors

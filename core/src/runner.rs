@@ -221,7 +221,11 @@ where
             Effect::RestartLater => self.restart_later(),
             Effect::Announce => self.announce(),
             Effect::Arm(Deadline::Own) => {
-                self.status.send_replace(Status::Starting);
+                self.status.send_if_modified(|status| {
+                    *status = Status::Starting;
+                    // Nobody waits for that, and who waits for more is left to sleep.
+                    false
+                });
                 self.start_began = Some(self.clock.monotonic());
                 self.arm(self.plan.own_timeout.min(self.plan.start_timeout));
             }

@@ -7,9 +7,10 @@
 //! Longer than others: what a server shares between its start, its accept loop and its end is read in one place.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,6 +55,8 @@ const FULL: Duration = Duration::from_millis(50);
 /// Serves one app, once.
 pub struct InProcess<S, F = fn(AppContext) -> S> {
     source: Mutex<Option<Source<S, F>>>,
+    /// The handlers' threads, once they are prepared.
+    prepared: Mutex<Option<io::Result<Threads>>>,
     config: HttpConfig,
 }
 
@@ -66,10 +69,7 @@ enum Source<S, F> {
 impl<S> InProcess<S> {
     /// A server for an app that is there already.
     pub fn given(app: S, config: HttpConfig) -> Self {
-        Self {
-            source: Mutex::new(Some(Source::Given(app))),
-            config,
-        }
+        Self::from(Source::Given(app), config)
     }
 }
 
@@ -77,20 +77,33 @@ impl<S, F: FnOnce(AppContext) -> S> InProcess<S, F> {
     /// A server for the app that `make` returns. It is called when the port is bound, on a `daymark-http`
     /// thread that may block.
     pub fn new(make: F, config: HttpConfig) -> Self {
+        Self::from(Source::Made(make), config)
+    }
+}
+
+impl<S, F> InProcess<S, F> {
+    fn from(source: Source<S, F>, config: HttpConfig) -> Self {
         Self {
-            source: Mutex::new(Some(Source::Made(make))),
+            source: Mutex::new(Some(source)),
+            prepared: Mutex::new(None),
             config,
         }
     }
 
-    fn threads(&self) -> io::Result<Runtime> {
+    fn threads(&self) -> io::Result<Threads> {
+        let count = match self.config.threads {
+            0 => *PROCESSORS,
+            count => count,
+        };
         let mut threads = Builder::new_multi_thread();
-        if self.config.threads > 0 {
-            threads.worker_threads(self.config.threads);
-        }
-        threads.thread_name("daymark-http").enable_all().build()
+        threads.worker_threads(count).thread_name("daymark-http");
+        or_panics(|| threads.enable_all().build()).map(|runtime| Threads(Some(runtime)))
     }
 }
+
+/// How many processors this process may use. To ask takes as long as to start two threads (it reads what cgroups(7) say).
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
 
 #[async_trait]
 impl<S, F> HttpServer for InProcess<S, F>
@@ -99,6 +112,10 @@ where
     S: App,
 {
     type Listener = BoundListener;
+
+    fn prepare(&self) {
+        lock(&self.prepared).get_or_insert_with(|| self.threads());
+    }
 
     async fn start(
         &self,
@@ -114,8 +131,9 @@ where
                 io::ErrorKind::InvalidInput.into(),
             )
         })?;
-        let runtime = or_panics(|| self.threads()).map_err(|e| failed("no threads", e))?;
-        let runtime = Threads(Some(runtime));
+        let prepared = lock(&self.prepared).take();
+        let threads = prepared.unwrap_or_else(|| self.threads());
+        let runtime = threads.map_err(|e| failed("no threads", e))?;
 
         let endpoint = listener.endpoint();
         let (stop, draining) = watch::channel(false);
@@ -216,7 +234,7 @@ fn panic_text(error: tokio::task::JoinError) -> io::Error {
 }
 
 /// Somebody who waits to see a connection from this address accepted.
-type Probe = (SocketAddr, Arc<Mutex<Option<oneshot::Sender<()>>>>);
+type Probe = (SocketAddr, Arc<Mutex<Option<oneshot::Sender<TcpStream>>>>);
 
 /// The accept loop and what it needs.
 struct Accepting<S> {
@@ -242,10 +260,12 @@ impl<S: App> Accepting<S> {
                 accepted = queue.next() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) if self.is_probe(peer) => drop(stream),
-                Ok((stream, _)) => match self.place().await? {
-                    Some(place) => self.serve(stream, place),
-                    None => break,
+                Ok((stream, peer)) => match self.expects(peer) {
+                    Some(answer) => drop(answer.send(stream)),
+                    None => match self.place().await? {
+                        Some(place) => self.serve(stream, place),
+                        None => break,
+                    },
                 },
                 Err(error) => match gravity(&error) {
                     Gravity::OneConnection => {}
@@ -290,18 +310,11 @@ impl<S: App> Accepting<S> {
         ));
     }
 
-    /// Whether a connection is the server's own knock at the door. If so, the handlers' threads answer it.
-    fn is_probe(&mut self, peer: SocketAddr) -> bool {
-        let answer = match &*self.probe.borrow_and_update() {
+    /// Whom to give a connection from there, if it is the server's own knock at the door.
+    fn expects(&mut self, peer: SocketAddr) -> Option<oneshot::Sender<TcpStream>> {
+        match &*self.probe.borrow_and_update() {
             Some((expected, answer)) if *expected == peer => lock(answer).take(),
             _ => None,
-        };
-        match answer {
-            Some(answer) => {
-                self.http.spawn(async move { answer.send(()) });
-                true
-            }
-            None => false,
         }
     }
 }
@@ -354,8 +367,11 @@ impl Running {
         report
     }
 
-    /// Connects to the own address, and waits until the own accept loop has seen just this connection.
+    /// Connects to the own address, and waits until the own accept loop has seen just this connection, and the handlers'
+    /// threads are at work.
     async fn knock(&self) -> io::Result<()> {
+        // They wake up while the connection is made.
+        let handlers = lock(&self.threads).handle().spawn(async {});
         let target = self.endpoint.addr();
         let socket = match target {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -365,10 +381,13 @@ impl Running {
         let (answer, answered) = oneshot::channel();
         let probe = (socket.local_addr()?, Arc::new(Mutex::new(Some(answer))));
         self.probes.send_replace(Some(probe));
-        let _connection = socket.connect(target).await?;
+        let ours = socket.connect(target).await?;
         let answered = answered.await;
         self.probes.send_replace(None);
-        answered.map_err(|_| io::Error::other("the server ended"))
+        let theirs = answered.map_err(|_| io::Error::other("the server ended"))?;
+        // Nobody waits for their close.
+        tokio::spawn(async move { drop((ours, theirs)) });
+        handlers.await.map_err(io::Error::other)
     }
 }
 

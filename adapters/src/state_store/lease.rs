@@ -34,6 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct FileLease<D: Directory> {
     shared: Arc<Shared<D>>,
+    /// What came of the recovery, until it is asked for.
+    recovered: Mutex<Option<Result<Recovered, AcquireError>>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,9 @@ struct Shared<D: Directory> {
 }
 
 impl<D: Directory> FileLease<D> {
-    pub(super) fn new(ownership: Ownership<D>) -> Self {
+    /// The lease of who has the place, and has cleared what dead owners left there: nobody takes the one without the other,
+    /// and together they are one call that the disk may hold up.
+    pub(super) fn recovered(ownership: Ownership<D>) -> Self {
         let shared = Shared {
             pid: std::process::id(),
             instance: OnceLock::new(),
@@ -56,6 +60,7 @@ impl<D: Directory> FileLease<D> {
             proof: Proof::default(),
         };
         Self {
+            recovered: Mutex::new(Some(shared.recover())),
             shared: Arc::new(shared),
         }
     }
@@ -72,7 +77,15 @@ impl<D: Directory> FileLease<D> {
 #[async_trait]
 impl<D: Directory> Lease for FileLease<D> {
     async fn recover(&self) -> Result<Recovered, AcquireError> {
-        self.with(Shared::recover).await
+        let recovered = self
+            .recovered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match recovered {
+            Some(recovered) => recovered,
+            None => self.with(Shared::recover).await,
+        }
     }
 
     async fn publish(&self, record: &ServerRecord, above: Option<i32>) -> Result<(), PublishError> {

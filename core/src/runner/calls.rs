@@ -1,6 +1,8 @@
 //! Calls to the four traits: what each is made of, and what its end means.
 
+use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
+use std::task::Poll;
 
 use super::{Pending, ServerRunner, with_causes};
 use crate::clock::Clock;
@@ -42,8 +44,18 @@ where
         let server = self.server.clone();
         Some(match call {
             Effect::Acquire => {
-                let store = self.store.clone();
-                Box::pin(async move { Outcome::Acquired(store.acquire().await) })
+                let (store, http) = (self.store.clone(), self.http.clone());
+                Box::pin(async move {
+                    let mut acquiring = store.acquire();
+                    let at_once = poll_fn(|cx| Poll::Ready(acquiring.as_mut().poll(cx))).await;
+                    Outcome::Acquired(match at_once {
+                        Poll::Ready(acquired) => acquired,
+                        Poll::Pending => {
+                            http.prepare();
+                            acquiring.await
+                        }
+                    })
+                })
             }
             Effect::Bind => {
                 let (ports, preference) = (self.ports.clone(), self.plan.port);

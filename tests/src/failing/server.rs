@@ -59,6 +59,10 @@ impl<H> FailingHttp<H> {
 impl<H: HttpServer> HttpServer for FailingHttp<H> {
     type Listener = H::Listener;
 
+    fn prepare(&self) {
+        self.http.prepare();
+    }
+
     async fn start(
         &self,
         listener: Arc<H::Listener>,

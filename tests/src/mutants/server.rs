@@ -76,6 +76,10 @@ impl<H> FlawedHttp<H> {
 impl<H: HttpServer> HttpServer for FlawedHttp<H> {
     type Listener = H::Listener;
 
+    fn prepare(&self) {
+        self.http.prepare();
+    }
+
     async fn start(
         &self,
         listener: Arc<H::Listener>,
