@@ -21,8 +21,8 @@ pub trait HttpServer: Send + Sync + 'static {
     /// The kind of socket it can serve on.
     type Listener: Listener;
 
-    /// Gets ready what a server needs before there is a listener for it, in little time: the store is being asked for the
-    /// place meanwhile, and may say no. What goes wrong is for [`start`](HttpServer::start) to tell.
+    /// Gets ready what can be without a listener, in little time: the store is asked for the place meanwhile, and may say no.
+    /// What goes wrong is for [`start`](HttpServer::start) to tell, and what isn't used goes with this.
     fn prepare(&self) {}
 
     /// Begins to serve. That it returns doesn't mean that it answers yet: see [`RunningServer::ready`].

@@ -35,6 +35,7 @@ mock! {
     #[async_trait]
     impl HttpServer for Http {
         type Listener = FakeListener;
+        fn prepare(&self);
         async fn start(&self, listener: Arc<FakeListener>) -> Result<Arc<dyn RunningServer>, ServeError>;
     }
 }
@@ -45,6 +46,21 @@ mock! {
     impl StateStore for Store {
         async fn acquire(&self) -> Result<Arc<dyn Lease>, AcquireError>;
         async fn observe(&self) -> Observation;
+    }
+}
+
+/// A store that answers once the server is prepared.
+struct PatientStore(MockStore, Arc<Notify>);
+
+#[async_trait]
+impl StateStore for PatientStore {
+    async fn acquire(&self) -> Result<Arc<dyn Lease>, AcquireError> {
+        self.1.notified().await;
+        self.0.acquire().await
+    }
+
+    async fn observe(&self) -> Observation {
+        self.0.observe().await
     }
 }
 
@@ -412,6 +428,19 @@ async fn stopping_twice_gives_the_same_report() {
     let third = handle.stop(None).await.unwrap();
     assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
     assert_eq!(third.drained, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_prepared_while_the_store_is_asked_for_the_place() {
+    let setup = setup(None, Behaviour::Drains);
+    let (prepared, mut http) = (Arc::new(Notify::new()), setup.http);
+    let told = prepared.clone();
+    http.expect_prepare().returning(move || told.notify_one());
+    let store = PatientStore(setup.store, prepared);
+    let clock = VirtualClock::default();
+    let (runner, handle) = ServerRunner::new(setup.ports, http, store, clock, setup.plan);
+    tokio::spawn(runner.run());
+    assert!(handle.start().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

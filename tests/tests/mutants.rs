@@ -189,6 +189,7 @@ caught!(ports, port_picker::keep, flawed_ports, PortFlaw, [
 
 caught!(servers, http_server::keep, flawed_servers, ServerFlaw, [
     a_server_that_serves_is_ready: IsNeverReady;
+    a_server_that_was_prepared_is_ready: StartsOnlyUnprepared;
     a_server_is_ready_at_its_listener_s_address: TellsAWrongAddress;
     a_start_that_is_dropped_leaves_nobody_who_answers: KeepsDroppedStarts;
     a_drain_lets_go_of_the_listener: KeepsItsListener;

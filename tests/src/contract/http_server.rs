@@ -210,6 +210,17 @@ pub async fn a_server_that_serves_is_ready(bench: &impl HttpBench) {
     }
 }
 
+/// What was [prepared](HttpServer::prepare), once or twice, serves like any other.
+pub async fn a_server_that_was_prepared_is_ready(bench: &impl HttpBench) {
+    let http = bench.http();
+    http.prepare();
+    http.prepare();
+    let started = http.start(bench.listener()).await;
+    let server = started.unwrap_or_else(|error| panic!("{error}"));
+    assert!(in_time("ready", server.ready()).await.is_ok());
+    assert!(bench.is_answered().await);
+}
+
 /// [`RunningServer::ready`] fails where it is plain that the server never will answer.
 pub async fn a_server_that_has_ended_is_not_ready(bench: &impl HttpBench) {
     let server = start(bench).await;
@@ -409,6 +420,7 @@ macro_rules! with_laws_of_every_server {
     ($macro:path, $($before:tt)*) => {
         $macro!($($before)*, [
             a_server_that_serves_is_ready,
+            a_server_that_was_prepared_is_ready,
             a_server_is_ready_at_its_listener_s_address,
             a_start_that_is_dropped_leaves_nobody_who_answers,
             a_drain_lets_go_of_the_listener,

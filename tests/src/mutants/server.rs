@@ -17,6 +17,8 @@ pub enum ServerFlaw {
     None,
     /// It is never ready.
     IsNeverReady,
+    /// It doesn't start where it was prepared.
+    StartsOnlyUnprepared,
     /// It says that it is ready when it has ended.
     IsReadyAfterItsEnd,
     /// It tells another address than its listener's.
@@ -58,6 +60,7 @@ pub enum ServerFlaw {
 pub struct FlawedHttp<H> {
     http: H,
     flaw: ServerFlaw,
+    prepared: Arc<AtomicBool>,
     kept: Arc<Mutex<Vec<Arc<dyn RunningServer>>>>,
 }
 
@@ -67,6 +70,7 @@ impl<H> FlawedHttp<H> {
         Self {
             http,
             flaw,
+            prepared: Arc::default(),
             kept: Arc::default(),
         }
     }
@@ -77,6 +81,7 @@ impl<H: HttpServer> HttpServer for FlawedHttp<H> {
     type Listener = H::Listener;
 
     fn prepare(&self) {
+        self.prepared.store(true, Ordering::SeqCst);
         self.http.prepare();
     }
 
@@ -86,6 +91,12 @@ impl<H: HttpServer> HttpServer for FlawedHttp<H> {
     ) -> Result<Arc<dyn RunningServer>, ServeError> {
         let kept_listener = (self.flaw == ServerFlaw::KeepsItsListener).then(|| listener.clone());
         std::mem::forget(kept_listener);
+        if self.flaw == ServerFlaw::StartsOnlyUnprepared && self.prepared.load(Ordering::SeqCst) {
+            return Err(ServeError::Start {
+                what: "once prepared".to_owned(),
+                source: Arc::new(std::io::ErrorKind::Other.into()),
+            });
+        }
         let server = self.http.start(listener).await?;
         let is_first = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
