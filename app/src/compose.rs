@@ -12,7 +12,7 @@ use daymark_adapters::state_store::FileStore;
 use daymark_core::http_server::HttpServer;
 use daymark_core::port_picker::PortPicker;
 use daymark_core::{Handle, Plan, ServerRunner, StartError};
-use tokio::runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::signals::{self, FirstSignal};
 
@@ -38,7 +38,7 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Starts the first thread for calls that may block, or says that there is none to be had: then the runtime would panic
 /// (tokio::task::spawn_blocking). As long as it has one, it waits for that.
-fn have_a_thread(runtime: &runtime::Handle) -> io::Result<()> {
+fn have_a_thread(runtime: &Runtime) -> io::Result<()> {
     let started = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())));
     started
         .map(drop)
@@ -57,13 +57,13 @@ where
     let can_restart = parts.plan.restarts.is_some();
     let (runner, handle) = ServerRunner::new(ports, http, store, SystemClock, parts.plan);
 
-    let runtime = runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .thread_name("daymark-store")
         .thread_keep_alive(FOR_EVER)
         .enable_all()
         .build()
         .map_err(setup("start a runtime"))?;
-    let calls = runtime.handle().clone();
+    have_a_thread(&runtime).map_err(setup("start a thread"))?;
     let signalled = parts.signals.clone().map(|first| (handle.clone(), first));
     let control = std::thread::Builder::new()
         .name("daymark-control".to_owned())
@@ -81,13 +81,6 @@ where
             runtime.shutdown_background();
         })
         .map_err(setup("start a thread"))?;
-    // While the other one starts.
-    if let Err(error) = have_a_thread(&calls) {
-        handle.request_stop(None);
-        // If it has panicked, it has ended as well.
-        let _ = control.join();
-        return Err(setup("start a thread")(error));
-    }
     Ok(Launched {
         handle,
         record_path,

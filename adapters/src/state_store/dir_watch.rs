@@ -1,6 +1,7 @@
 //! Being woken when a directory changes, without looking all the time.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,9 +39,15 @@ impl DirWatch {
             }
         })
         .map_err(io::Error::other)?;
-        watcher
-            .watch(dir, RecursiveMode::NonRecursive)
-            .map_err(io::Error::other)?;
+        // Where it was given no thread it panics, and would again when it is dropped (notify's inotify.rs).
+        let watching = AssertUnwindSafe(|| watcher.watch(dir, RecursiveMode::NonRecursive));
+        match catch_unwind(watching) {
+            Ok(watched) => watched.map_err(io::Error::other)?,
+            Err(_) => {
+                std::mem::forget(watcher);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
         Ok(Self {
             _watcher: watcher,
             woken,
