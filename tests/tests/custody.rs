@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -10,6 +11,7 @@ use daymark::{Events, LifecycleEvent, Presence, Server, StopCause};
 use daymark_adapters::state_store::{LOCK, RECORD};
 use daymark_tests::client::{Client, PATIENCE, is_refused};
 use daymark_tests::files::Ground;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// Well below what the runner's own clock would bring: the store looks more often.
 const SOON: Duration = Duration::from_secs(3);
@@ -154,13 +156,19 @@ fn a_directory_that_was_moved_away_is_made_again() {
     guarded.assert_put_right();
 }
 
+/// In one step: in between the server could make its directory again.
+fn swap(one: &Path, other: &Path) {
+    let swapped = renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
+    swapped.expect("they change places");
+}
+
 #[test]
 fn a_directory_that_was_replaced_by_a_file_is_made_again_when_the_file_is_gone() {
     let mut guarded = Guarded::start();
     let dir = guarded.ground.dir();
-    let elsewhere = dir.with_file_name("elsewhere");
-    fs::rename(&dir, &elsewhere).expect("move the directory");
-    fs::write(&dir, "theirs").expect("write a file");
+    let file = dir.with_file_name("file");
+    fs::write(&file, "theirs").expect("write a file");
+    swap(&file, &dir);
 
     guarded.wait_for(|event| matches!(event, LifecycleEvent::Exposed(_)));
 
@@ -175,9 +183,10 @@ fn a_directory_that_was_replaced_by_a_symbolic_link_is_made_again_when_the_link_
     let mut guarded = Guarded::start();
     let dir = guarded.ground.dir();
     let elsewhere = dir.with_file_name("elsewhere");
-    fs::rename(&dir, dir.with_file_name("old")).expect("move the directory");
+    let link = dir.with_file_name("link");
     fs::create_dir(&elsewhere).expect("make another one");
-    std::os::unix::fs::symlink(&elsewhere, &dir).expect("make a link");
+    std::os::unix::fs::symlink(&elsewhere, &link).expect("make a link");
+    swap(&link, &dir);
 
     guarded.wait_for(|event| matches!(event, LifecycleEvent::Exposed(_)));
 
