@@ -23,14 +23,16 @@ pub struct DiskDir(PathBuf);
 const RENAMES: u32 = 20;
 
 impl DiskDir {
-    pub(super) const WORKING: Self = Self(PathBuf::new());
+    pub(super) fn working() -> Self {
+        Self(PathBuf::new())
+    }
 }
 
 impl Directory for DiskDir {
     type File = File;
 
     fn root(&self) -> Self {
-        Self::WORKING
+        Self::working()
     }
 
     fn user() -> u32 {

@@ -35,7 +35,9 @@ const SEARCH: OFlags = OFlags::PATH;
 const SEARCH: OFlags = OFlags::RDONLY;
 
 impl DiskDir {
-    pub(super) const WORKING: Self = Self(None);
+    pub(super) const fn working() -> Self {
+        Self(None)
+    }
 
     fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_ref().map_or(CWD, OwnedFd::as_fd)
@@ -46,7 +48,7 @@ impl Directory for DiskDir {
     type File = File;
 
     fn root(&self) -> Self {
-        Self::WORKING
+        Self::working()
     }
 
     fn user() -> u32 {

@@ -33,7 +33,7 @@ impl FileStore {
     /// When the path is relative and the working directory isn't known.
     pub fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        Ok(Self::within(DiskDir::WORKING, path))
+        Ok(Self::within(DiskDir::working(), path))
     }
 }
 

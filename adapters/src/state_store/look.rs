@@ -35,7 +35,7 @@ impl Look {
     /// Looks at the state directory `path`.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self::within(&DiskDir::WORKING, path)
+        Self::within(&DiskDir::working(), path)
     }
 
     /// Looks at each of these state directories, one after the other.
@@ -44,7 +44,7 @@ impl Look {
     ) -> impl Iterator<Item = Self> {
         // Else what the kernel tells of all locks would be read for each, and a list would cost the square of its length.
         let locks = Locks::default();
-        let look = move |path: P| Self::among(&DiskDir::WORKING, path.as_ref(), &locks);
+        let look = move |path: P| Self::among(&DiskDir::working(), path.as_ref(), &locks);
         paths.into_iter().map(look)
     }
 }
