@@ -312,7 +312,8 @@ fn all_locks() -> HashMap<String, u32> {
 fn read_in_pieces(path: &str) -> io::Result<(Vec<u8>, usize)> {
     let mut file = File::open(path)?;
     let (mut all, mut pieces) = (Vec::new(), 0);
-    let mut piece = vec![0; 64 * 1024];
+    // Two of what the kernel makes up at once.
+    let mut piece = vec![0; 8 * 1024];
     loop {
         match io::Read::read(&mut file, &mut piece)? {
             0 => return Ok((all, pieces)),
