@@ -91,7 +91,7 @@ where
 
 /// The proof of life takes a descriptor with a high number. To grow its table of descriptors for that, a process that has
 /// threads waits for all processors, some 15 ms (expand_fdtable in the kernel's fs/file.c); one that has none yet doesn't.
-fn make_room_for_descriptors() {
+pub(crate) fn make_room_for_descriptors() {
     #[cfg(unix)]
     if let Ok(any) = std::fs::File::open("/") {
         // If so many aren't allowed, the proof takes a lower one.

@@ -196,8 +196,8 @@ fn a_record_that_its_living_owner_is_about_to_remove_is_not_stale() {
     assert_eq!(said(own, "serving"), Presence::Stopping);
     assert_eq!(said(own, "stopping"), Presence::Stopping);
     assert_eq!(said(own, "starting"), Presence::Starting);
-    // That is the word of somebody before.
-    assert_eq!(said(own + 1, "serving"), Presence::Stale);
+    // That is the word of somebody before. No process has such a number (/proc/sys/kernel/pid_max in proc(5)).
+    assert_eq!(said(i32::MAX.cast_unsigned(), "serving"), Presence::Stale);
     lock.unlock().expect("it was locked");
     assert_eq!(said(own, "serving"), Presence::Stale);
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::OnceLock;
 
 use rustix::process::Pid;
 
@@ -137,7 +138,7 @@ pub fn is_secretive(pid: Pid) -> bool {
 /// Whether a process holds an exclusive flock(2) on this very file, by a descriptor of its own: `/proc/PID/fdinfo`
 /// (proc_pid_fdinfo(5)). None where we aren't told, or what `/proc` calls by that number isn't what we do.
 pub fn holds_lock(pid: Pid, file: &fs::Metadata) -> Option<bool> {
-    if !numbers_are_ours(&fs::read("/proc/self/status").ok()?) {
+    if !are_ours()? {
         return None;
     }
     let open = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
@@ -164,6 +165,17 @@ pub fn shows_exclusive_lock(info: &[u8]) -> bool {
         let mut words = lock.split_ascii_whitespace().skip(1);
         words.next() == Some("FLOCK") && words.nth(1) == Some("WRITE")
     })
+}
+
+/// Whether `/proc` numbers processes as this one does, once it has said so: a process stays where it is. None where it doesn't
+/// say.
+fn are_ours() -> Option<bool> {
+    static ARE_OURS: OnceLock<bool> = OnceLock::new();
+    if let Some(known) = ARE_OURS.get() {
+        return Some(*known);
+    }
+    let status = fs::read("/proc/self/status").ok()?;
+    Some(*ARE_OURS.get_or_init(|| numbers_are_ours(&status)))
 }
 
 /// Whether `/proc` numbers processes as this one does: its own `/proc/self/status` lists its number in each pid namespace,

@@ -96,12 +96,6 @@ pub trait Directory: Debug + Send + Sync + Sized + 'static {
     ///
     /// [`io::ErrorKind::IsADirectory`], or what else the system says.
     fn unlink(&self, name: &Path) -> io::Result<()>;
-
-    /// Whether somebody may have a lock on the file of this name. Where that is seen best when it is open, it may be.
-    fn may_be_locked(&self, name: &Path, locks: &Locks) -> bool {
-        let _ = (name, locks);
-        true
-    }
 }
 
 /// An open file.
@@ -151,9 +145,8 @@ pub trait OpenFile: Debug + Send + Sync + Sized + 'static {
     /// What the system says; but a lock that one holds can always be given back (flock(2)).
     fn unlock(&self) -> io::Result<()>;
 
-    /// The process that holds a lock on it, which looks like this, as far as the system tells. Where it only ever tells of all locks, that is asked for
-    /// once for all looks that share `locks`.
-    fn lock_holder(&self, stat: &Stat, locks: &Locks) -> Option<u32>;
+    /// The process that holds a lock on it, as far as the system tells.
+    fn lock_holder(&self, asked: Asked<'_>) -> Option<u32>;
 
     /// Whether that process holds an exclusive lock on it; none where the system doesn't say. Where nobody is ever asked, it
     /// does.
@@ -230,6 +223,20 @@ pub struct Stat {
     pub len: i64,
     /// When it was last written, in seconds and their billionths.
     pub modified: (i64, i128),
+}
+
+/// How to find out who holds a lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What the file looks like.
+    pub stat: &'a Stat,
+    /// The process that says it does.
+    pub claimed_by: u32,
+    /// Whether others come into question where that one can be seen not to. Where the system only tells of all locks at once, they
+    /// cost some 8 ms (Linux waits for every processor then), once for all that share `locks`.
+    pub others: bool,
+    /// What the system has told of all.
+    pub locks: &'a Locks,
 }
 
 /// Who holds which lock of this machine, as it was when that was first asked for.

@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use same_file::Handle;
 
-use super::directory::{Access, Directory, Kind, Lock, Locks, OpenFile, Stat};
+use super::directory::{Access, Asked, Directory, Kind, Lock, OpenFile, Stat};
 
 /// A directory of the disk.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ impl OpenFile for File {
     }
 
     /// 0, for which one isn't told.
-    fn lock_holder(&self, _stat: &Stat, _locks: &Locks) -> Option<u32> {
+    fn lock_holder(&self, _asked: Asked<'_>) -> Option<u32> {
         match self.try_lock_shared() {
             Ok(()) => {
                 let _ = Self::unlock(self);

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directory::{
-    Access, Directory, Kind, Lock, Locks, OpenFile, Stat, another_took_its_place,
+    Access, Asked, Directory, Kind, Lock, Locks, OpenFile, Stat, another_took_its_place,
 };
 use crate::private;
 
@@ -110,12 +110,6 @@ impl Directory for DiskDir {
         Ok(stat(&rustix::fs::fstat(self.fd())?))
     }
 
-    #[cfg(target_os = "linux")]
-    fn may_be_locked(&self, name: &Path, locks: &Locks) -> bool {
-        let file = self.stat_at(name);
-        file.is_ok_and(|file| holder_among(locks, &file).is_some())
-    }
-
     fn stat_at(&self, path: &Path) -> io::Result<Stat> {
         let found = rustix::fs::statat(self.fd(), path, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(stat(&found))
@@ -200,15 +194,19 @@ impl OpenFile for File {
         Self::unlock(self)
     }
 
-    /// By `/proc/locks` (proc_locks(5)), without trying the lock.
+    /// By what `/proc` says of that process, or by `/proc/locks` (proc_locks(5)), without trying the lock.
     #[cfg(target_os = "linux")]
-    fn lock_holder(&self, stat: &Stat, locks: &Locks) -> Option<u32> {
-        holder_among(locks, stat)
+    fn lock_holder(&self, asked: Asked<'_>) -> Option<u32> {
+        match self.is_locked_by(asked.claimed_by) {
+            Some(true) => Some(asked.claimed_by),
+            Some(false) if !asked.others => None,
+            _ => holder_among(asked.locks, asked.stat),
+        }
     }
 
     /// Here it can't be told without trying the lock.
     #[cfg(not(target_os = "linux"))]
-    fn lock_holder(&self, _stat: &Stat, _locks: &Locks) -> Option<u32> {
+    fn lock_holder(&self, _asked: Asked<'_>) -> Option<u32> {
         None
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use daymark_core::presence::{LockSeen, Observation, Phase};
 use daymark_core::record::ServerRecord;
 
-use super::directory::{Directory, Kind, Locks, OpenFile as _, Stat};
+use super::directory::{Asked, Directory, Kind, Locks, OpenFile as _, Stat};
 use super::disk::{DiskDir, means_symlink};
 use super::hint::Hint;
 use super::state_dir::StateDir;
@@ -92,10 +92,10 @@ impl<D: Directory> Look<D> {
         let word = match observation {
             // A record is published in no time, or lost and about to be published again.
             Observation::NoRecord(_) => {
-                word_of_owner(&dir, locks).map(|word| word.serving_means(Phase::Starting))
+                word_of_owner(&dir, false, locks).map(|word| word.serving_means(Phase::Starting))
             }
             // Its proof has ended, and it is about to be removed: by its own writer, or by the next owner.
-            Observation::Record(_, LockSeen::Free) => word_of_owner(&dir, locks)
+            Observation::Record(_, LockSeen::Free) => word_of_owner(&dir, true, locks)
                 .filter(|word| word.pid.is_some())
                 .map(|word| word.serving_means(Phase::Stopping)),
             _ => None,
@@ -148,7 +148,7 @@ impl<D: Directory> Look<D> {
     #[must_use]
     pub fn owner_still_holds(&self) -> bool {
         self.owner.as_ref().is_some_and(|(dir, _, pid)| {
-            word_of_owner(dir, &Locks::default()).is_some_and(|word| word.pid == Some(*pid))
+            word_of_owner(dir, false, &Locks::default()).is_some_and(|word| word.pid == Some(*pid))
         })
     }
 
@@ -250,17 +250,24 @@ impl<F> Word<F> {
 }
 
 /// The owner's word, if there is one.
-fn word_of_owner<D: Directory>(dir: &StateDir<D>, locks: &Locks) -> Option<Word<D::File>> {
-    if !dir.may_be_locked(LOCK, locks) {
-        return None;
-    }
+fn word_of_owner<D: Directory>(
+    dir: &StateDir<D>,
+    is_published: bool,
+    locks: &Locks,
+) -> Option<Word<D::File>> {
     let lock = dir.open_to_read(LOCK).ok()?;
     let stat = lock.stat().ok()?;
     if stat.user != D::user() || dir.others_may_open(&stat) {
         return None;
     }
-    let holder = lock.lock_holder(&stat, locks)?;
     let hint = Hint::read(&lock)?;
+    let holder = lock.lock_holder(Asked {
+        stat: &stat,
+        claimed_by: hint.pid,
+        // One that stopped as it should has given the lock back, and one whose record is still there was its only owner.
+        others: !is_published && hint.phase != Phase::Stopping,
+        locks,
+    })?;
     Some(Word {
         phase: hint.phase,
         pid: (holder == hint.pid).then_some(holder),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use daymark_core::state_store::AcquireError;
 
-use super::directory::{Access, Directory, Kind, Lock, Locks, OpenFile, Stat};
+use super::directory::{Access, Directory, Kind, Lock, OpenFile, Stat};
 use super::disk::{DiskDir, means_symlink};
 use super::{LOCK, RECORD, trust};
 
@@ -248,11 +248,6 @@ impl<D: Directory> StateDir<D> {
     /// The same for an open file that was asked before which it is.
     pub(super) fn leads_to_what_is(&self, name: &str, file: &Stat) -> bool {
         same(self.dir.stat_at(name.as_ref()), Ok(*file))
-    }
-
-    /// Whether somebody may have a lock on what `name` leads to.
-    pub(super) fn may_be_locked(&self, name: &str, locks: &Locks) -> bool {
-        self.dir.may_be_locked(name.as_ref(), locks)
     }
 
     /// What `name` leads to now, and as it was last written; none if it leads nowhere.

@@ -13,6 +13,7 @@ use daymark_adapters::http_server::{Passthrough, Readiness};
 use daymark_core::RestartPolicy;
 use daymark_core::port_picker::PortPreference;
 
+use crate::compose::make_room_for_descriptors;
 use crate::signals;
 use crate::supervise::Supervised;
 use crate::{
@@ -47,6 +48,8 @@ pub(super) fn run(args: &RunArgs, context: Context) -> Exit {
         let _ = std::fs::write("/proc/self/comm", "daymark");
     }
     let made = Running::make(args, &context);
+    // Before there is a second thread.
+    make_room_for_descriptors();
     let output = Arc::new(context.output.into_background());
     let (name, done) = match made {
         Ok(running) => (Some(running.name.clone()), running.go(&output)),

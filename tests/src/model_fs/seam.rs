@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daymark_adapters::state_store::directory::{
-    Access, Directory, Kind, Lock, Locks, OpenFile, Stat,
+    Access, Asked, Directory, Kind, Lock, OpenFile, Stat,
 };
 
 use super::machine::{Body, Key, Machine, Opened, Process, ROOT};
@@ -385,7 +385,7 @@ impl OpenFile for ModelFile {
     }
 
     /// Every process of the model runs in this one.
-    fn lock_holder(&self, _stat: &Stat, _locks: &Locks) -> Option<u32> {
+    fn lock_holder(&self, _asked: Asked<'_>) -> Option<u32> {
         let is_owned = self.0.look(|inside| inside.machine.is_owned(self.0.node));
         is_owned.then(std::process::id)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use daymark_adapters::state_store::RECORD;
-use daymark_adapters::state_store::directory::{Access, Directory, Lock, Locks, OpenFile, Stat};
+use daymark_adapters::state_store::directory::{Access, Asked, Directory, Lock, OpenFile, Stat};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,8 +206,8 @@ impl<D: Directory> OpenFile for WrongFile<D> {
         self.inner.unlock()
     }
 
-    fn lock_holder(&self, stat: &Stat, locks: &Locks) -> Option<u32> {
-        self.inner.lock_holder(stat, locks)
+    fn lock_holder(&self, asked: Asked<'_>) -> Option<u32> {
+        self.inner.lock_holder(asked)
     }
 
     fn numbered_above(self, _above: i32) -> io::Result<Self> {

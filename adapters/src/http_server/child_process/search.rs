@@ -109,7 +109,7 @@ impl<'a> Search<'a> {
             self.trouble.is(problem);
             pause = pause.min(longest);
             sleep(pause).await;
-            pause *= 2;
+            pause = pause * 3 / 2;
         }
     }
 

@@ -93,7 +93,7 @@ pub(super) struct Wish {
 /// How long what takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Between the first attempts. It doubles.
+    /// Between the first attempts. It grows by half each time.
     pub(super) first: Duration,
     /// Between later ones, where nobody listens.
     pub(super) later: Duration,
@@ -112,7 +112,7 @@ pub(super) struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            first: Duration::from_millis(5),
+            first: Duration::from_millis(1),
             later: Duration::from_millis(25),
             answered: Duration::from_millis(100),
             anew: Duration::from_secs(10),
