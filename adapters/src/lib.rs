@@ -106,6 +106,9 @@ pub mod state_store {
     #[cfg_attr(unix, path = "disk_unix.rs")]
     #[cfg_attr(not(unix), path = "disk_portable.rs")]
     mod disk;
+    #[cfg_attr(target_os = "linux", path = "events_linux.rs")]
+    #[cfg_attr(not(target_os = "linux"), path = "events_portable.rs")]
+    mod events;
     mod file;
     mod hint;
     mod lease;

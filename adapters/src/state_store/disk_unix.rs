@@ -17,8 +17,10 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+#[cfg(target_os = "linux")]
+use super::directory::Locks;
 use super::directory::{
-    Access, Asked, Directory, Kind, Lock, Locks, OpenFile, Stat, another_took_its_place,
+    Access, Asked, Directory, Kind, Lock, OpenFile, Stat, another_took_its_place,
 };
 use crate::private;
 

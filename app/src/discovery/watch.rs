@@ -178,7 +178,7 @@ impl Watch {
 }
 
 impl Place {
-    /// Watches the place, from now on. Needs a tokio runtime with time enabled.
+    /// Watches the place, from now on. Needs a tokio runtime with I/O and time enabled.
     #[must_use]
     pub fn watch(&self) -> Watch {
         Watch {

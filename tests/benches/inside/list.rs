@@ -111,9 +111,16 @@ fn fill(home: &Path, places: u16) -> Vec<File> {
             let path = dir.join("server.json");
             write(&path, &record(&name, port));
             let lock = dir.join("server.lock");
-            let hint = format!("{} {port:032x} serving {port}\n", std::process::id());
-            write(&lock, hint.as_bytes());
             let is_live = port % 2 == 0 && usize::from(port / 2) <= live;
+            // No process has the other number (proc(5), pid_max).
+            let pid = match is_live {
+                true => std::process::id(),
+                false => i32::MAX.cast_unsigned(),
+            };
+            write(
+                &lock,
+                format!("{pid} {port:032x} serving {port}\n").as_bytes(),
+            );
             is_live.then_some([path, lock])
         })
         .flatten()
