@@ -272,9 +272,6 @@ impl<'de> Deserialize<'de> for Json<'de> {
     }
 }
 
-/// No record of ours has more fields.
-const USUAL: usize = 16;
-
 struct JsonVisitor;
 
 impl<'de> Visitor<'de> for JsonVisitor {
@@ -285,7 +282,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
-        let mut fields = Vec::with_capacity(USUAL);
+        let mut fields = Vec::new();
         while let Some(Key(key)) = access.next_key()? {
             fields.push((key, access.next_value()?));
         }

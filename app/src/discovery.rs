@@ -193,7 +193,7 @@ pub fn list() -> Result<Vec<Sighting>, PlaceError> {
         .collect())
 }
 
-/// Waits until the server called `name` is live. See [`Place::wait_ready`].
+/// Waits until the server called `name` is live. Needs a tokio runtime with I/O and time enabled. See [`Place::wait_ready`].
 ///
 /// # Errors
 ///
@@ -202,7 +202,7 @@ pub async fn wait_ready(name: &str, timeout: Duration) -> Result<Sighting, WaitE
     Place::named(name)?.wait_ready(timeout).await
 }
 
-/// Waits until no server called `name` is there. See [`Place::wait_down`].
+/// Waits until no server called `name` is there. Needs a tokio runtime with I/O and time enabled. See [`Place::wait_down`].
 ///
 /// # Errors
 ///

@@ -2,11 +2,14 @@
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::net::TcpListener;
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Child, Command};
+use std::task::Poll;
 use std::time::Duration;
 
 use daymark::{ConnectError, Place, Presence, StopOptions, StopServerError, Stopped, WaitError};
@@ -14,6 +17,7 @@ use daymark_adapters::state_store::{Look, RECORD};
 use daymark_adapters::{identity, record_json};
 use daymark_core::clock::Timestamp;
 use daymark_core::record::{Endpoint, HeldBy, InstanceId, Origin, ServerRecord};
+use daymark_tests::client::PATIENCE;
 use daymark_tests::files::Ground;
 use daymark_tests::owner::Owner;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -308,6 +312,29 @@ async fn waits_that_are_given_up_leave_one_thread_for_each_server() {
     }
     assert!(of_this() <= 4, "{} descriptors", of_this());
     owner.stop();
+}
+
+/// As long as somebody has a directory open, its own end is no event.
+#[tokio::test]
+async fn a_directory_that_is_removed_and_made_again_is_watched_again() {
+    let ground = Ground::new();
+    drop(put(&ground, &record(1)));
+    std::fs::remove_file(ground.record()).expect("remove the record");
+    let mut watch = ground.place().watch();
+    assert_eq!(watch.next().await.presence, Presence::Absent);
+    let mut next = pin!(watch.next());
+    poll_fn(|cx| {
+        assert!(next.as_mut().poll(cx).is_pending(), "nothing has changed");
+        Poll::Ready(())
+    })
+    .await;
+
+    let _open = File::open(ground.dir()).expect("the directory");
+    std::fs::remove_dir(ground.dir()).expect("it is empty");
+    let _proof = put_locked(&ground, &record(std::process::id()));
+
+    let seen = tokio::time::timeout(PATIENCE, next).await;
+    assert!(seen.expect("it is told").is_live());
 }
 
 /// Counts how often a thread woke up while nothing happened: once a second of a poll would show.

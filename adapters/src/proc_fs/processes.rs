@@ -138,14 +138,16 @@ pub fn is_secretive(pid: Pid) -> bool {
 /// Whether a process holds an exclusive flock(2) on this very file, by a descriptor of its own: `/proc/PID/fdinfo`
 /// (proc_pid_fdinfo(5)). None where we aren't told, or what `/proc` calls by that number isn't what we do.
 pub fn holds_lock(pid: Pid, file: &fs::Metadata) -> Option<bool> {
+    let open = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
+        Ok(open) => open,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return were_ours()?.then_some(false);
+        }
+        Err(_) => return None,
+    };
     if !are_ours()? {
         return None;
     }
-    let open = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
-        Ok(open) => open,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
-        Err(_) => return None,
-    };
     let holds = |number: &std::ffi::OsStr| {
         let info = fs::read(format!("/proc/{pid}/fdinfo/{}", number.display()));
         info.is_ok_and(|info| shows_exclusive_lock(&info))
@@ -167,15 +169,20 @@ pub fn shows_exclusive_lock(info: &[u8]) -> bool {
     })
 }
 
-/// Whether `/proc` numbers processes as this one does, once it has said so: a process stays where it is. None where it doesn't
-/// say.
+/// Whether `/proc` numbers processes as this one does. None where it doesn't say.
 fn are_ours() -> Option<bool> {
-    static ARE_OURS: OnceLock<bool> = OnceLock::new();
-    if let Some(known) = ARE_OURS.get() {
+    let status = fs::read("/proc/self/status").ok()?;
+    Some(numbers_are_ours(&status))
+}
+
+/// The same, as it was when it was first asked for: a process stays where it is, but a child needn't. So nobody is signalled by
+/// this.
+fn were_ours() -> Option<bool> {
+    static WERE_OURS: OnceLock<bool> = OnceLock::new();
+    if let Some(known) = WERE_OURS.get() {
         return Some(*known);
     }
-    let status = fs::read("/proc/self/status").ok()?;
-    Some(*ARE_OURS.get_or_init(|| numbers_are_ours(&status)))
+    are_ours().map(|known| *WERE_OURS.get_or_init(|| known))
 }
 
 /// Whether `/proc` numbers processes as this one does: its own `/proc/self/status` lists its number in each pid namespace,

@@ -32,10 +32,10 @@ impl DirWatch {
         })
     }
 
-    /// Whether `path` is what was watched, and still leads to the directory that is.
+    /// Whether `path` is what was watched, still leads to the directory that is, and changes are still told.
     #[must_use]
     pub fn is_on(&self, path: &Path) -> bool {
-        self.path == path && open(path).is_ok_and(|now| now == self.dir)
+        self.events.go_on() && self.path == path && open(path).is_ok_and(|now| now == self.dir)
     }
 
     /// Waits until something has changed since the last call, or since the watch began. It may wake for nothing. One

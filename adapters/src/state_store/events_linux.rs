@@ -3,13 +3,18 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// What happens in one directory.
 #[derive(Debug)]
-pub(super) struct Events(Option<AsyncFd<OwnedFd>>);
+pub(super) struct Events {
+    inotify: Option<AsyncFd<OwnedFd>>,
+    /// Nothing is told any more.
+    is_over: AtomicBool,
+}
 
 /// That somebody reads is no change, and readers would wake themselves. A writer's close is one: with it go locks.
 fn changes() -> WatchFlags {
@@ -32,12 +37,25 @@ impl Events {
     pub(super) fn of(dir: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         inotify::add_watch(&inotify, dir, changes())?;
-        AsyncFd::with_interest(inotify, Interest::READABLE).map(|inotify| Self(Some(inotify)))
+        // As long as somebody has a directory open, its removal shows in its parent alone.
+        let removals = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::ONLYDIR;
+        if let Some(parent) = dir.parent() {
+            let _ = inotify::add_watch(&inotify, parent, removals);
+        }
+        AsyncFd::with_interest(inotify, Interest::READABLE).map(|inotify| Self {
+            inotify: Some(inotify),
+            is_over: AtomicBool::new(false),
+        })
     }
 
-    /// Waits for the next.
+    /// Whether it goes on. It doesn't when the runtime has ended in which it began.
+    pub(super) fn go_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the next, or for the end.
     pub(super) async fn next(&self) {
-        while let Some(inotify) = &self.0
+        while let Some(inotify) = &self.inotify
             && let Ok(mut ready) = inotify.readable().await
         {
             match ready.try_io(|inotify| take_all(inotify.get_ref())) {
@@ -47,14 +65,13 @@ impl Events {
                 Err(_would_block) => {}
             }
         }
-        // The runtime is ending.
-        std::future::pending().await
+        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Events {
     fn drop(&mut self) {
-        if let Some(inotify) = self.0.take() {
+        if let Some(inotify) = self.inotify.take() {
             // Its close waits until the kernel has cleared the watch away, for 10 ms and more.
             let inotify = inotify.into_inner();
             let close = std::thread::Builder::new().name("daymark-close".to_owned());

@@ -34,6 +34,12 @@ impl Events {
         })
     }
 
+    /// Whether they go on.
+    #[expect(clippy::unused_self, reason = "elsewhere they may end")]
+    pub(super) const fn go_on(&self) -> bool {
+        true
+    }
+
     /// Waits for the next.
     pub(super) async fn next(&self) {
         self.woken.notified().await;

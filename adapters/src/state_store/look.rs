@@ -264,8 +264,8 @@ fn word_of_owner<D: Directory>(
     let holder = lock.lock_holder(Asked {
         stat: &stat,
         claimed_by: hint.pid,
-        // One that stopped as it should has given the lock back, and one whose record is still there was its only owner.
-        others: !is_published && hint.phase != Phase::Stopping,
+        // Somebody else's word says nothing of a record that is there.
+        others: !is_published,
         locks,
     })?;
     Some(Word {

@@ -178,7 +178,7 @@ impl Watch {
 }
 
 impl Place {
-    /// Watches the place, from now on. Needs a tokio runtime with I/O and time enabled.
+    /// Watches the place, from now on. Needs a tokio runtime with I/O and time enabled, and the same one for all its life.
     #[must_use]
     pub fn watch(&self) -> Watch {
         Watch {
@@ -189,7 +189,7 @@ impl Place {
         }
     }
 
-    /// Waits until a server is live here.
+    /// Waits until a server is live here. Needs a tokio runtime with I/O and time enabled.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ impl Place {
             .await
     }
 
-    /// Waits until no server is here, neither live nor on its way in or out.
+    /// Waits until no server is here, neither live nor on its way in or out. Needs a tokio runtime with I/O and time enabled.
     ///
     /// # Errors
     ///
