@@ -323,16 +323,11 @@ async fn a_directory_that_is_removed_and_made_again_is_watched_again() {
     let mut watch = ground.place().watch();
     assert_eq!(watch.next().await.presence, Presence::Absent);
     let mut next = pin!(watch.next());
-    poll_fn(|cx| {
-        assert!(next.as_mut().poll(cx).is_pending(), "nothing has changed");
-        Poll::Ready(())
-    })
-    .await;
-
+    let asleep = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await;
+    assert!(asleep, "nothing has changed");
     let _open = File::open(ground.dir()).expect("the directory");
     std::fs::remove_dir(ground.dir()).expect("it is empty");
     let _proof = put_locked(&ground, &record(std::process::id()));
-
     let seen = tokio::time::timeout(PATIENCE, next).await;
     assert!(seen.expect("it is told").is_live());
 }
