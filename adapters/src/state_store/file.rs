@@ -131,7 +131,7 @@ impl<D: Directory> StateStore for FileStore<D> {
         let store = self.clone();
         blocking(move || {
             let ownership = take_ownership(&store.root, &store.path)?;
-            let lease: Arc<dyn Lease> = Arc::new(FileLease::recovered(ownership));
+            let lease: Arc<dyn Lease> = Arc::new(FileLease::new(ownership));
             Ok(lease)
         })
         .await

@@ -34,8 +34,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct FileLease<D: Directory> {
     shared: Arc<Shared<D>>,
-    /// What came of the recovery, until it is asked for.
-    recovered: Mutex<Option<Result<Recovered, AcquireError>>>,
 }
 
 #[derive(Debug)]
@@ -50,9 +48,7 @@ struct Shared<D: Directory> {
 }
 
 impl<D: Directory> FileLease<D> {
-    /// The lease of who has the place, and has cleared what dead owners left there: nobody takes the one without the other,
-    /// and together they are one call that the disk may hold up.
-    pub(super) fn recovered(ownership: Ownership<D>) -> Self {
+    pub(super) fn new(ownership: Ownership<D>) -> Self {
         let shared = Shared {
             pid: std::process::id(),
             instance: OnceLock::new(),
@@ -60,7 +56,6 @@ impl<D: Directory> FileLease<D> {
             proof: Proof::default(),
         };
         Self {
-            recovered: Mutex::new(Some(shared.recover())),
             shared: Arc::new(shared),
         }
     }
@@ -77,15 +72,7 @@ impl<D: Directory> FileLease<D> {
 #[async_trait]
 impl<D: Directory> Lease for FileLease<D> {
     async fn recover(&self) -> Result<Recovered, AcquireError> {
-        let recovered = self
-            .recovered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match recovered {
-            Some(recovered) => recovered,
-            None => self.with(Shared::recover).await,
-        }
+        self.with(Shared::recover).await
     }
 
     async fn publish(&self, record: &ServerRecord, above: Option<i32>) -> Result<(), PublishError> {
