@@ -14,7 +14,7 @@ use daymark_tests::files::Ground;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// Well below what the runner's own clock would bring: the store looks more often.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(4);
 
 struct Guarded {
     server: Server,
@@ -71,7 +71,7 @@ impl Guarded {
                 assert_eq!(sighting.record.as_ref(), Some(self.server.record()));
                 return;
             }
-            assert!(begun.elapsed() < SOON, "{sighting:?}");
+            assert!(begun.elapsed() < PATIENCE, "{sighting:?}");
             std::thread::yield_now();
         }
     }
